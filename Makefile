@@ -1,0 +1,47 @@
+# The commands of the course. `make` alone lists them.
+
+BIN := .venv/bin
+READY := .venv/.ready
+NB := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
+
+# The environment is laid anew when the lock is newer, when it was moved, or when its Python is gone.
+ifneq ($(shell $(BIN)/python -c 'print(open("$(READY)").read().strip())' 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+# What runs unwatched must not hang on the settings of whoever runs it.
+test notebooks: export JUPYTER_NO_CONFIG = 1
+test notebooks: export IPYTHONDIR = $(CURDIR)/.venv/ipython
+unexport MPLBACKEND PYTHONPATH PYTHONHOME JUPYTER_PATH
+
+.PHONY: help lab test notebooks lint lock
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+lab: $(READY)  ## open the course in JupyterLab
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
+	  $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),,--no-browser) \
+	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+
+test: $(READY)  ## run every test, the notebooks included
+	MPLBACKEND=agg $(BIN)/pytest --cov
+	OMP_NUM_THREADS=1 $(BIN)/pytest notebooks --ignore=notebooks/exercises --timeout=600 \
+	  --numprocesses=auto --dist=loadfile --nbval --nbval-current-env \
+	  --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
+
+notebooks: $(READY)  ## execute the notebooks in place (one: make notebooks NB=notebooks/03_resnet.ipynb)
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NB)
+
+lint: $(READY)  ## check style and format of code and notebooks
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+lock:  ## compile requirements.txt and environment.yml anew (needs uv)
+	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --upgrade --quiet \
+	  --custom-compile-command "make lock" --output-file requirements.txt
+	sh tools/environment.sh < requirements.txt > environment.yml
+
+$(READY): requirements.txt pyproject.toml
+	sh tools/venv.sh
