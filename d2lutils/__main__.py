@@ -1,0 +1,7 @@
+"""The environment report: `python -m d2lutils`."""
+
+import sys
+
+from .runtime import report
+
+sys.exit(not report())
