@@ -21,9 +21,10 @@ PINS = [Requirement(line) for line in re.findall(r"^(\w.*?)(?: \\)?$", LOCK, re.
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 
-def here(requirement):
-    """Whether a requirement is meant for the machine that runs this test."""
-    return requirement.marker is None or requirement.marker.evaluate()
+def locked():
+    """The version of each package that the lock gives to the machine that runs this test."""
+    mine = (pin for pin in PINS if pin.marker is None or pin.marker.evaluate())
+    return {pin.name: next(iter(pin.specifier)).version for pin in mine}
 
 
 def test_every_pin_is_exact_and_hashed():
@@ -35,10 +36,8 @@ def test_every_pin_is_exact_and_hashed():
 def test_the_lock_answers_what_pyproject_asks():
     extras = PROJECT["optional-dependencies"].values()
     asked = [Requirement(line) for lines in (PROJECT["dependencies"], *extras) for line in lines]
-    locked = {pin.name: next(iter(pin.specifier)).version for pin in PINS if here(pin)}
-    assert {
-        r.name: locked.get(r.name) for r in asked if locked.get(r.name) not in r.specifier
-    } == {}
+    pins = locked()
+    assert [r for r in asked if r.name not in pins or pins[r.name] not in r.specifier] == []
 
 
 def test_conda_gets_the_same_versions_and_the_project():
@@ -52,8 +51,7 @@ def test_conda_gets_the_same_versions_and_the_project():
 
 
 def test_installed_is_what_the_lock_says():
-    locked = {pin.name: next(iter(pin.specifier)).version for pin in PINS if here(pin)}
-    assert {name: version(name) for name in locked} == locked
+    assert {name: version(name) for name in locked()} == locked()
     assert version("d2lutils") == PROJECT["version"]
 
 
@@ -81,14 +79,18 @@ def clone(tmp_path):
     return tmp_path
 
 
-def add_program(clone, path, fails_on="nothing"):
-    """A program that fails when its arguments contain `fails_on`, and makes a .venv when asked."""
+def add_program(clone, path, version=(3, 11), fails_on="nothing"):
+    """A program that fails when its arguments contain `fails_on`; `-c` runs in a Python `version`."""
     program = clone / path
     program.parent.mkdir(parents=True, exist_ok=True)
     program.write_text(
         f"""#!/bin/sh
 case "$*" in *"{fails_on}"*) exit 1;; esac
-case "$*" in *"-c import"*|--version) ;; *) echo "{program.name} $*" >> "{clone}/log";; esac
+case "$1" in
+    --version) exit;;
+    -c) exec "{sys.executable}" -c "import sys; sys.version_info = {version}; $2";;
+esac
+echo "{program.name} $*" >> "{clone}/log"
 case "$*" in *venv*.venv) mkdir -p .venv/bin; cp "$0" .venv/bin/python;; esac
 """
     )
@@ -121,8 +123,9 @@ def test_a_python_is_found(clone, path):
     assert "pip install --no-deps --no-build-isolation -e ." in log[2]
 
 
-def test_a_python_of_another_version_is_passed_over(clone):
-    add_program(clone, "bin/python3.11", fails_on="version_info")
+@pytest.mark.parametrize("version", [(3, 10), (3, 12)])
+def test_a_python_of_another_version_is_passed_over(clone, version):
+    add_program(clone, "bin/python3.11", version)
     add_program(clone, "bin/python3")
     assert set_up(clone)[2][0] == "python3 -m venv .venv"
 
