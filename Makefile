@@ -26,7 +26,7 @@ lab: $(READY)  ## open the course in JupyterLab
 
 test: $(READY)  ## run every test, the notebooks included
 	MPLBACKEND=agg $(BIN)/pytest --cov
-	OMP_NUM_THREADS=1 $(BIN)/pytest notebooks --ignore=notebooks/exercises --timeout=600 \
+	OMP_NUM_THREADS=1 $(BIN)/pytest notebooks --ignore=notebooks/exercises --timeout=600 -W default \
 	  --numprocesses=auto --dist=loadfile --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
 
