@@ -1,0 +1,225 @@
+"""Fashion-MNIST as its files say, each fault of a file in one sentence, and minibatches."""
+
+import gzip
+import hashlib
+import shutil
+import struct
+import subprocess
+import sys
+
+from d2lutils import batches, data, fashion_mnist
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mxnet import np
+
+IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = data.SHA256
+COUNT = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
+
+
+def idx(name):
+    """An IDX file read by the format's description: sizes as big-endian integers, then bytes."""
+    content = gzip.decompress((data.FOLDER / name).read_bytes())
+    zero, kind, ndim = struct.unpack(">HBB", content[:4])
+    assert (zero, kind) == (0, 0x08)  # unsigned bytes
+    shape = struct.unpack(f">{ndim}I", content[4 : 4 + 4 * ndim])
+    return numpy.frombuffer(content[4 + 4 * ndim :], "uint8").reshape(shape)
+
+
+# --- the files ---
+
+
+def test_the_checksums_are_those_of_the_folder():
+    lines = (data.FOLDER / "SHA256SUMS").read_text().splitlines()
+    assert {name: digest for digest, name in map(str.split, lines)} == data.SHA256
+
+
+def test_the_test_set_is_what_the_file_holds():
+    _, (X, y) = fashion_mnist(num_train=10)
+    assert (X.shape, X.dtype, y.dtype) == ((10_000, 1, 32, 32), "float32", "int64")
+    X, images = X.asnumpy(), idx(TEST_IMAGES)
+    assert images.shape == (10_000, 28, 28)
+    assert (X[:, 0, 2:-2, 2:-2] == images / numpy.float32(255)).all()
+    X[:, :, 2:-2, 2:-2] = 0
+    assert not X.any()  # the border
+    assert (y.asnumpy() == idx(TEST_LABELS)).all()
+
+
+def test_all_training_images_come_in_the_order_of_the_file():
+    (X, y), _ = fashion_mnist()
+    assert (X.shape, X.dtype, y.dtype) == ((60_000, 1, 32, 32), "float32", "int64")
+    assert (y.asnumpy() == idx(LABELS)).all()
+    assert (X.min().item(), X.max().item()) == (0, 1)
+    images = gzip.decompress((data.FOLDER / IMAGES).read_bytes())[16:]
+    for i in (0, 31_415, 59_999):
+        image = numpy.frombuffer(images[784 * i : 784 * (i + 1)], "uint8").reshape(28, 28)
+        assert (X[i, 0, 2:-2, 2:-2].asnumpy() == image / numpy.float32(255)).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_loading_everything_takes_little_memory():
+    code = f"import d2lutils; {COUNT}; d2lutils.fashion_mnist(); {COUNT}"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    before, after = map(int, result.stdout.split())
+    assert (after - before) / 1024 < 400  # MB; the arrays themselves have 273
+
+
+# --- a subset ---
+
+
+@pytest.mark.parametrize("num_train", [10, 25, 1_000, 59_999])
+def test_a_subset_is_stratified(num_train):
+    (X, y), (_, y_test) = fashion_mnist(num_train)
+    counts = numpy.bincount(y.asnumpy(), minlength=10)
+    assert len(X) == len(y) == counts.sum() == num_train
+    assert counts.max() - counts.min() <= 1 and len(y_test) == 10_000
+
+
+def test_a_subset_has_the_images_of_its_labels_each_once():
+    (X, y), _ = fashion_mnist(500)
+    (X_all, y_all), _ = fashion_mnist()
+    rows = {image.tobytes(): i for i, image in enumerate(X_all.asnumpy())}
+    chosen = [rows[image.tobytes()] for image in X.asnumpy()]
+    assert len(set(chosen)) == 500
+    assert (y_all.asnumpy()[chosen] == y.asnumpy()).all()
+
+
+def test_the_seed_chooses_the_subset():
+    def images(seed):
+        return fashion_mnist(20, seed)[0][0].asnumpy()
+
+    assert (images(3) == images(3)).all()
+    assert (images(3) != images(4)).any()
+    assert (fashion_mnist(20)[0][0].asnumpy() == images(0)).all()
+
+
+@pytest.mark.parametrize("num_train", [9, 60_001, -1, 100.0, "100", True, None])
+def test_another_size_is_refused(num_train):
+    with pytest.raises(ValueError, match=f"num_train .* 10 to 60,000, not {num_train!r}"):
+        fashion_mnist(num_train)
+
+
+# --- faults ---
+
+
+def remove(path):
+    path.unlink()
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def alter(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("name", data.SHA256)
+@pytest.mark.parametrize("damage", [remove, truncate, alter, empty])
+@pytest.mark.parametrize("load", [fashion_mnist, data.verify])
+def test_a_damaged_file_is_named_with_the_cure(tmp_path, monkeypatch, load, damage, name):
+    for file in data.SHA256:  # copies of what is damaged, links to the rest
+        (tmp_path / file).symlink_to(data.FOLDER / file)
+    (tmp_path / name).unlink()
+    shutil.copy(data.FOLDER / name, tmp_path)
+    damage(tmp_path / name)
+    monkeypatch.setattr(data, "FOLDER", tmp_path)
+    expected = FileNotFoundError if damage is remove else ValueError
+    with pytest.raises(expected) as caught:
+        load()
+    sentence = str(caught.value)
+    assert f"data/fashion_mnist/{name} " in sentence
+    assert "git restore data/fashion_mnist" in sentence
+    assert sentence.count("\n") == 0 and str(tmp_path) not in sentence
+
+
+def test_the_files_here_are_sound():
+    data.verify()
+    for name, digest in data.SHA256.items():
+        assert hashlib.sha256((data.FOLDER / name).read_bytes()).hexdigest() == digest
+
+
+# --- minibatches ---
+
+
+def numbered(n):
+    """n examples that carry their own number, and a label that follows from it."""
+    return np.arange(2 * n).reshape(n, 2), np.arange(n, dtype="int64") * 10
+
+
+def numbers(*args, **kwargs):
+    """The examples' numbers, batch by batch, after a look at shapes and labels."""
+    seen = []
+    for X, y in batches(*args, **kwargs):
+        assert X.shape == (len(y), 2) and y.dtype == "int64"
+        rows = X.asnumpy()
+        assert (rows[:, 1] == rows[:, 0] + 1).all() and (y.asnumpy() == 5 * rows[:, 0]).all()
+        seen.append((rows[:, 0] / 2).astype(int).tolist())
+    return seen
+
+
+@given(n=st.integers(0, 70), batch_size=st.integers(1, 80), seed=st.none() | st.integers(0, 9))
+def test_no_example_is_dropped_or_repeated(n, batch_size, seed):
+    seen = numbers(numbered(n), batch_size, seed)
+    assert sorted(sum(seen, [])) == list(range(n))
+    assert all(len(batch) == batch_size for batch in seen[:-1])
+    assert all(0 < len(batch) <= batch_size for batch in seen)
+
+
+@given(n=st.integers(0, 70), batch_size=st.integers(1, 80), seed=st.none() | st.integers(0, 9))
+def test_drop_last_leaves_out_the_smaller_batch_only(n, batch_size, seed):
+    whole = [b for b in numbers(numbered(n), batch_size, seed) if len(b) == batch_size]
+    assert numbers(numbered(n), batch_size, seed, drop_last=True) == whole
+
+
+def test_without_a_seed_the_order_stays():
+    assert numbers(numbered(7), 3) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_an_integer_gives_the_same_order_each_time_a_generator_another():
+    example = numbered(50)
+    assert numbers(example, 50, 1) == numbers(example, 50, 1)
+    assert numbers(example, 50, 1) != numbers(example, 50, 2)
+    rng = numpy.random.default_rng(1)
+    first, second = numbers(example, 50, rng), numbers(example, 50, rng)
+    assert first == numbers(example, 50, 1) and second != first
+
+
+def test_the_order_has_a_generator_of_its_own():
+    numpy.random.seed(0)
+    expected = numpy.random.rand()
+    numpy.random.seed(0)
+    first = numbers(numbered(20), 20, 5)
+    assert numpy.random.rand() == expected  # nothing was drawn from the global one
+    assert numbers(numbered(20), 20, 5) == first
+
+
+def test_a_batch_is_copied_when_its_turn_comes():
+    X, y = numbered(6)
+    stream = batches((X, y), 3)
+    first, _ = next(stream)
+    X[:] = 7
+    second, _ = next(stream)
+    assert first[0].tolist() == [0, 1] and (second == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("example", "batch_size", "sentence"),
+    [
+        ((np.zeros((3, 1)), np.zeros(4)), 2, "same length, not 3 and 4"),
+        (numbered(3), 0, "batch_size must be a positive integer, not 0"),
+        (numbered(3), -1, "not -1"),
+        (numbered(3), 2.0, "not 2.0"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_at_the_call(example, batch_size, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        batches(example, batch_size)  # before the first batch is asked for
