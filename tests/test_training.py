@@ -1,0 +1,510 @@
+"""`fit` and `evaluate` against NumPy by hand, and what they say, where and when."""
+
+import itertools
+import math
+import types
+
+import d2lutils
+from d2lutils import BatchNorm, History, batches, evaluate, fit, lenet, training
+
+import mxnet as mx
+import nbclient
+import nbformat
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mxnet import gluon, init, np
+from mxnet.gluon import nn
+
+LISTS = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds", "step_loss"]
+
+
+def example(n, features=4, classes=3, seed=0):
+    """n random examples whose class hangs on their features, a little."""
+    rng = numpy.random.default_rng(seed)
+    X = rng.normal(size=(n, features)).astype("float32")
+    y = (X[:, :classes] + rng.normal(size=(n, classes))).argmax(axis=1)
+    return np.array(X), np.array(y, dtype="int64")
+
+
+def initialized(net, seed=0):
+    d2lutils.seed_everything(seed)
+    net.initialize(init.Xavier())
+    return net
+
+
+def linear(classes=3):
+    return initialized(nn.Dense(classes))
+
+
+def weights(net):
+    return [p.data().asnumpy() for p in net.collect_params().values()]
+
+
+# --- against a loop by hand ---
+
+
+def softmax(scores):
+    p = numpy.exp(scores - scores.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+def cross_entropy(W, b, X, y):
+    """Sum of the losses, number of right answers, and the gradients of the mean loss."""
+    scores = X @ W.T + b
+    p = softmax(scores)
+    loss = -numpy.log(p[range(len(y)), y]).sum()
+    p[range(len(y)), y] -= 1
+    correct = (scores.argmax(axis=1) == y).sum()
+    return loss, correct, p.T @ X / len(y), p.mean(axis=0)
+
+
+def rate(schedule, lr, done):
+    if schedule == "constant":
+        return lr
+    if schedule == "cosine":
+        return lr * (0.5 + 0.5 * math.cos(math.pi * done))
+    if done < 0.25:
+        return lr * 4 * done
+    return lr * (0.5 + 0.5 * math.cos(math.pi * (done - 0.25) / 0.75))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "momentum", "weight_decay"),
+    [
+        ("constant", 0.0, 0.0),
+        ("constant", 0.9, 0.0),
+        ("constant", 0.0, 0.1),
+        ("cosine", 0.9, 0.1),
+        ("one-cycle", 0.9, 0.1),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 5])
+def test_fit_is_a_loop_that_one_can_write_by_hand(schedule, momentum, weight_decay, seed):
+    train, test = example(23), example(11, seed=1)
+    net = linear()
+    net(train[0])
+    W, b = (value.astype("float64") for value in weights(net))
+    (X, y), (X_test, y_test) = ([a.asnumpy() for a in data] for data in (train, test))
+    rng = numpy.random.default_rng(seed)
+    num_epochs, batch_size, steps = 3, 5, 5  # four batches of five and one of three
+    expected, velocity = History(), [0, 0]
+    for epoch in range(num_epochs):
+        order, loss_sum, num_correct = rng.permutation(len(y)), 0, 0
+        for step in range(steps):
+            rows = order[step * batch_size : (step + 1) * batch_size]
+            loss, correct, *gradients = cross_entropy(W, b, X[rows], y[rows])
+            lr = rate(schedule, 0.5, (epoch * steps + step + 1) / (num_epochs * steps))
+            for i, (value, gradient) in enumerate(zip((W, b), gradients)):
+                velocity[i] = momentum * velocity[i] - lr * (gradient + weight_decay * value)
+                value += velocity[i]
+            expected.step_loss.append(loss / len(rows))
+            loss_sum, num_correct = loss_sum + loss, num_correct + correct
+        expected.train_loss.append(loss_sum / len(y))
+        expected.train_accuracy.append(num_correct / len(y))
+        loss, correct, *_ = cross_entropy(W, b, X_test, y_test)
+        expected.test_loss.append(loss / len(y_test))
+        expected.test_accuracy.append(correct / len(y_test))
+
+    settings = {"momentum": momentum, "weight_decay": weight_decay, "batch_size": batch_size}
+    found = fit(net, train, test, num_epochs, 0.5, schedule, seed=seed, verbose=False, **settings)
+    for value, by_hand in zip(weights(net), (W, b)):
+        assert numpy.abs(value - by_hand).max() < 1e-4
+    for name in LISTS:
+        if name != "seconds":
+            assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-4), name
+
+
+def test_evaluate_weighs_a_smaller_last_batch_right():
+    net, data = linear(), example(23)
+    net(data[0])
+    loss, correct, *_ = cross_entropy(*weights(net), *(a.asnumpy() for a in data))
+    for batch_size in (1, 5, 23, 256):
+        assert evaluate(net, data, batch_size) == pytest.approx((loss / 23, correct / 23), abs=1e-6)
+
+
+@pytest.mark.parametrize("norm", [BatchNorm, lambda num_features, num_dims: nn.BatchNorm()])
+def test_evaluate_predicts_and_changes_nothing(fashion, norm):
+    (X, y), test = fashion
+    net = initialized(lenet(norm, "relu"))
+    fit(net, (X, y), num_epochs=1, verbose=False)
+    before = weights(net)
+    together = evaluate(net, test)
+    assert all((a == b).all() for a, b in zip(weights(net), before))
+    assert evaluate(net, test, batch_size=1) == pytest.approx(together, rel=1e-4)  # no companions
+
+
+# --- learning ---
+
+KINDS = {
+    "hybrid": lambda: lenet(lambda *sizes: nn.BatchNorm(), "relu"),
+    "sequential with our own layer": lambda: lenet(BatchNorm, "relu"),
+    "without normalization": lambda: lenet(activation="relu"),
+}
+
+
+class Plain(nn.Block):
+    """A network that is neither hybrid nor a stack."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.out = nn.Dense(32, activation="relu"), nn.Dense(10)
+
+    def forward(self, X):
+        return self.out(self.hidden(X))
+
+
+@pytest.mark.parametrize("make", [*KINDS.values(), Plain], ids=[*KINDS, "plain block"])
+def test_every_kind_of_block_learns(fashion, make):
+    train, test = fashion
+    net = initialized(make())
+    history = fit(net, train, test, num_epochs=8, lr=0.1, batch_size=32, verbose=False)
+    assert history.train_loss[-1] < 0.8 * history.train_loss[0]
+    assert history.train_accuracy[-1] > 0.5 and history.test_accuracy[-1] > 0.4
+    lengths = [len(getattr(history, name)) for name in LISTS]
+    assert lengths == [8, 8, 8, 8, 8, 8 * 10]
+    assert all(seconds > 0 for seconds in history.seconds)
+    assert evaluate(net, test) == (history.test_loss[-1], history.test_accuracy[-1])
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_a_seed_repeats_the_training_to_the_last_bit(fashion, make):
+    def run(seed):
+        net = initialized(make())
+        history = fit(net, *fashion, num_epochs=1, batch_size=64, seed=seed, verbose=False)
+        return history.step_loss, history.test_loss, [w.tolist() for w in weights(net)]
+
+    assert run(0) == run(0)
+    assert run(0)[0] != run(1)[0]
+
+
+def test_without_a_test_set_nothing_is_evaluated(fashion):
+    history = fit(linear(10), fashion[0], num_epochs=2, verbose=False)
+    assert (history.test_loss, history.test_accuracy, len(history.train_loss)) == ([], [], 2)
+
+
+def test_what_is_left_out_is_one_cycle_over_four_epochs(fashion):
+    settings = {"num_epochs": 4, "lr": 0.1, "schedule": "one-cycle", "momentum": 0.9, "seed": 0}
+    more = {"weight_decay": 0.0, "batch_size": 128, "verbose": False}
+    expected = fit(linear(10), fashion[0], test=None, **settings, **more)
+    assert fit(linear(10), fashion[0], verbose=False).step_loss == expected.step_loss
+
+
+def test_a_second_call_goes_on_where_the_first_ended(fashion):
+    net = linear(10)
+    first = fit(net, fashion[0], num_epochs=3, schedule="constant", verbose=False)
+    second = fit(net, fashion[0], num_epochs=1, schedule="constant", verbose=False)
+    assert second.train_loss[0] < first.train_loss[0]
+
+
+# --- the schedules ---
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),  # at 0, 1/8, 1/4, 1/2, 5/8 and 1
+    [
+        ("constant", [2, 2, 2, 2, 2, 2]),
+        ("cosine", [2, 1 + math.cos(math.pi / 8), 1 + 0.5**0.5, 1, 1 - math.sin(math.pi / 8), 0]),
+        ("one-cycle", [0, 1, 2, 1.5, 1, 0]),
+    ],
+)
+def test_the_rate_at_chosen_points(schedule, rates):
+    points = [0, 1 / 8, 1 / 4, 1 / 2, 5 / 8, 1]
+    assert [training.learning_rate(schedule, 2, p) for p in points] == pytest.approx(rates)
+
+
+fractions = st.floats(0, 1)
+
+
+@given(fractions, fractions, st.sampled_from(training.SCHEDULES))
+def test_the_rate_rises_and_falls_at_most_once(a, b, schedule):
+    a, b = sorted((a, b))
+    first, second = (training.learning_rate(schedule, 0.3, done) for done in (a, b))
+    assert 0 <= first <= 0.3 and 0 <= second <= 0.3
+    if schedule == "one-cycle" and b <= 0.25:
+        assert first <= second
+    elif schedule != "one-cycle" or a >= 0.25:
+        assert first >= second
+
+
+# --- arguments ---
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "sentence"),
+    [
+        ("schedule", "step", "schedule must be one of one-cycle, cosine, constant, not 'step'"),
+        ("num_epochs", 0, "num_epochs must be a positive integer, not 0"),
+        ("num_epochs", 1.5, "not 1.5"),
+        ("lr", 0, "lr must be positive, not 0"),
+        ("lr", -0.1, "not -0.1"),
+        ("lr", math.nan, "lr must be positive, not nan"),
+        ("batch_size", 0, "batch_size must be a positive integer, not 0"),
+        ("batch_size", -4, "batch_size must be a positive integer, not -4"),
+        ("batch_size", 2.5, "batch_size must be a positive integer, not 2.5"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_refused(argument, value, sentence):
+    net = linear()
+    net(example(10)[0])
+    before = weights(net)
+    with pytest.raises(ValueError, match=sentence):
+        fit(net, example(10), verbose=False, **{argument: value})
+    assert all((a == b).all() for a, b in zip(weights(net), before))
+
+
+def test_arrays_of_different_lengths_are_refused():
+    X, y = example(10)
+    with pytest.raises(ValueError, match="same length, not 10 and 9"):
+        fit(linear(), (X, y[:9]), verbose=False)
+    with pytest.raises(ValueError, match="same length, not 10 and 9"):
+        evaluate(linear(), (X, y[:9]))
+
+
+@pytest.mark.parametrize("use", [fit, evaluate])
+@pytest.mark.parametrize("make", [lambda: nn.Dense(3), lambda: nn.Dense(3, in_units=4), lenet])
+def test_a_network_without_weights_is_refused(use, make):
+    with pytest.raises(ValueError, match=r"no weights yet: call net\.initialize\(\) first"):
+        use(make(), example(10))
+
+
+# --- the device ---
+
+
+def test_the_network_goes_where_the_device_is(monkeypatch):
+    device, data = mx.cpu(1), example(20)
+    monkeypatch.setattr(training.d2l, "try_gpu", lambda: device)
+    deferred, shaped = initialized(nn.Dense(3)), initialized(nn.Dense(3, in_units=4))
+    own = nn.Sequential()
+    own.add(nn.Dense(4), BatchNorm(4, 2), nn.Dense(3))
+    for net in (deferred, shaped, initialized(own)):
+        fit(net, data, data, num_epochs=1, batch_size=8, verbose=False)
+        evaluate(net, data)
+        assert all(p.list_ctx() == [device] for p in net.collect_params().values())
+
+
+def test_a_network_is_compiled_once_with_static_memory(monkeypatch):
+    calls, original = [], gluon.HybridBlock.hybridize
+
+    def noted(self, *args, **settings):
+        if self is net:
+            calls.append((args, settings))
+        original(self, *args, **settings)
+
+    monkeypatch.setattr(gluon.HybridBlock, "hybridize", noted)
+    net = linear()
+    for _ in range(2):
+        fit(net, example(10), num_epochs=1, verbose=False)
+        evaluate(net, example(10))
+    assert calls == [((), {"static_alloc": True, "static_shape": True})]
+
+
+# --- a loss that is not finite ---
+
+
+def counted(taken):
+    """`batches` that counts in taken[0] how many it has given."""
+
+    def stream(*args, **kwargs):
+        for batch in batches(*args, **kwargs):
+            taken[0] += 1
+            yield batch
+
+    return stream
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("step", [1, 4, 17, 20])
+def test_a_loss_that_is_not_finite_is_named_with_its_step(monkeypatch, step, value):
+    X, y = example(40)
+    rows = numpy.random.default_rng(3).permutation(40)[2 * (step - 1) : 2 * step]
+    X[int(rows[1])] = value
+    taken = [0]
+    monkeypatch.setattr(training, "batches", counted(taken))
+    with pytest.raises(FloatingPointError) as caught:
+        fit(linear(), (X, y), lr=0.02, batch_size=2, seed=3, verbose=False)
+    sentence, history = str(caught.value), caught.value.history
+    assert f"in epoch 1, step {step}:" in sentence
+    assert "learning rate (at most 0.02) is probably too large" in sentence
+    assert "input has a value that is not finite" in sentence
+    assert len(history.step_loss) == step and not math.isfinite(history.step_loss[-1])
+    assert all(math.isfinite(loss) for loss in history.step_loss[:-1])
+    assert history.train_loss == []
+    # Nobody waits for the device at each step, and nobody goes on for long after the fault.
+    assert taken[0] == min(step + training.AHEAD, 20)
+
+
+def test_the_epoch_of_the_fault_is_named_and_the_ones_before_are_kept(monkeypatch):
+    epochs = itertools.count(1)
+
+    def poisoned(*args):
+        epoch = next(epochs)
+        for step, (X, y) in enumerate(batches(*args), start=1):
+            yield X * (math.nan if (epoch, step) == (3, 4) else 1), y
+
+    monkeypatch.setattr(training, "batches", poisoned)
+    with pytest.raises(FloatingPointError, match=r"became nan in epoch 3, step 4:") as caught:
+        fit(linear(), example(20), batch_size=2, verbose=False)
+    history = caught.value.history
+    assert (len(history.train_loss), len(history.step_loss)) == (2, 2 * 10 + 4)
+
+
+def test_too_large_a_rate_is_found_out():
+    X, y = example(40)
+    with pytest.raises(FloatingPointError, match=r"learning rate \(at most 1e\+38\)"):
+        fit(linear(), (X * 100, y), lr=1e38, schedule="constant", batch_size=8, verbose=False)
+
+
+# --- Ctrl-C ---
+
+
+def interrupted(monkeypatch, epoch, step):
+    """Let the `step`-th batch of an epoch be Ctrl-C."""
+    epochs = itertools.count(1)
+
+    def stream(*args):
+        now = next(epochs)
+        for i, batch in enumerate(batches(*args), start=1):
+            if (now, i) == (epoch, step):
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(training, "batches", stream)
+
+
+def test_ctrl_c_keeps_history_and_network(monkeypatch, capsys):
+    interrupted(monkeypatch, epoch=2, step=9)
+    net, train = linear(), example(40)
+    net(train[0])
+    before = weights(net)
+    history = fit(net, train, batch_size=4, num_epochs=5)
+    assert [len(getattr(history, name)) for name in LISTS[:5]] == [1, 0 + 1, 0, 0, 1]
+    assert 10 < len(history.step_loss) <= 10 + 8
+    assert all((a != b).any() for a, b in zip(weights(net), before))
+    assert evaluate(net, train)[0] < math.inf
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[0] == str(history)
+    assert lines[1] == "stopped by hand in epoch 2"
+
+
+def test_ctrl_c_while_testing_leaves_lists_of_one_length(monkeypatch, capsys):
+    calls = itertools.count(1)
+
+    def stopped(net, data):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate(net, data)
+
+    monkeypatch.setattr(training, "evaluate", stopped)
+    history = fit(linear(), example(20), example(10), num_epochs=3)
+    assert len({len(getattr(history, name)) for name in LISTS[:5]}) == 1
+    assert str(history) == capsys.readouterr().out.splitlines()[0]
+    history.plot()
+
+
+# --- what it says ---
+
+
+def test_a_quiet_training_says_nothing(capsys):
+    fit(linear(), example(20), example(10), num_epochs=2, verbose=False)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("test", [None, example(10)], ids=["alone", "with a test set"])
+def test_one_line_an_epoch_where_nobody_watches(capsys, test):
+    history = fit(linear(), example(100), test, num_epochs=3, batch_size=2)
+    out, err = capsys.readouterr()
+    assert (out, err) == (str(history) + "\n", "")
+    assert out.count("\n") == 3 and "\r" not in out
+
+
+def test_a_line_names_its_numbers():
+    history = History([0.51234, 0.4], [0.8, 0.85], [0.6, 0.5], [0.79, 0.82], [1.26, 10.0])
+    first, second = str(history).splitlines()
+    assert first == "epoch  1  loss 0.512  train 0.800  test 0.790    1.3 s"
+    assert second == "epoch  2  loss 0.400  train 0.850  test 0.820   10.0 s"
+    alone = History([0.5], [0.8], seconds=[2.0])
+    assert str(alone) == "epoch  1  loss 0.500  train 0.800    2.0 s"
+
+
+def on_a_terminal(text):
+    """The lines that stay on a terminal: what follows a carriage return writes over the line."""
+    lines = []
+    for line in text.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+    return [line for line in lines if line]
+
+
+def watch(monkeypatch):
+    stdout = types.SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(training, "sys", types.SimpleNamespace(stdout=stdout))
+
+
+@pytest.fixture
+def terminal(monkeypatch, capsys):
+    """A terminal, and a clock that goes on by a second whenever somebody looks."""
+    clock = itertools.count(0.0)
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
+    watch(monkeypatch)
+    return capsys
+
+
+def test_a_bar_moves_on_a_terminal_and_does_not_stay(terminal):
+    history = fit(linear(), example(40), num_epochs=2, batch_size=4)
+    out, _ = terminal.readouterr()
+    assert on_a_terminal(out) == str(history).splitlines()
+    parts = out.replace("\n", "\r").split("\r")
+    bars = [part.rstrip() for part in parts if "░" in part or "█" in part]
+    assert len(bars) == 2 * (10 - training.AHEAD)
+    assert bars[0] == "epoch  1  " + 15 * "█" + 15 * "░" + "   50%"
+    assert bars[-1] == "epoch  2  " + 30 * "█" + "  100%"
+
+
+def test_ctrl_c_on_a_terminal_leaves_no_bar(terminal, monkeypatch):
+    interrupted(monkeypatch, epoch=1, step=9)
+    fit(linear(), example(40), batch_size=4)
+    assert on_a_terminal(terminal.readouterr().out) == ["stopped by hand in epoch 1"]
+
+
+def test_the_bar_does_not_move_at_each_step(monkeypatch, capsys):
+    monkeypatch.setattr(training.time, "perf_counter", lambda: 100.0)
+    watch(monkeypatch)
+    fit(linear(), example(40), num_epochs=1, batch_size=2)
+    assert capsys.readouterr().out.count("\r") == 1
+
+
+def test_a_notebook_keeps_one_line_an_epoch():
+    cells = [
+        "import d2lutils\nfrom mxnet import np\nfrom mxnet.gluon import nn\n"
+        "train = np.random.normal(size=(512, 4)), np.zeros(512, dtype='int64')\n"
+        "net = nn.Dense(3)\nnet.initialize()",
+        "history = d2lutils.fit(net, train, train, num_epochs=2, batch_size=2)",
+        "d2lutils.fit(net, train, num_epochs=2, verbose=False);",
+        "train[0][:] = float('nan')\ntry:\n    d2lutils.fit(net, train, num_epochs=2)\n"
+        "except FloatingPointError as error:\n    print(error.history.train_loss)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=60, store_widget_state=True).execute()
+    _, loud, quiet, failed = (cell.outputs for cell in notebook.cells)
+    assert len(loud) == 1 and loud[0].output_type == "display_data"
+    assert list(loud[0].data) == ["text/plain"]
+    lines = loud[0].data["text/plain"].splitlines()
+    assert [line[:15] for line in lines] == ["epoch  1  loss ", "epoch  2  loss "]
+    assert all(" test " in line for line in lines)
+    assert quiet == [] and "widgets" not in notebook.metadata
+    assert [output.output_type for output in failed] == ["display_data", "stream"]
+    assert failed[0].data["text/plain"] == "" and failed[1].text == "[]\n"
+
+
+def test_a_history_plots_itself():
+    history = History([2, 1], [0.3, 0.6], seconds=[1, 1])
+    axes = history.plot("plain", color="#123456")
+    assert [line.get_ydata().tolist() for line in axes[0].lines] == [[2, 1]]
+    assert axes[1].lines[0].get_color() == "#123456"
+    assert "plain" in axes[0].lines[0].get_label()
+    again = history.plot("again", axes=axes)
+    assert again is axes and len(axes[0].lines) == 2
