@@ -7,8 +7,14 @@ import sys
 
 from .runtime import import_mxnet, quick_or_full, seed_everything, set_threads
 
-# For `python -m d2lutils` Python imports the package first, with "-m" in this place. The report
-# must run where MXNet does not, and sets up for itself.
-if sys.argv[:1] != ["-m"]:
+# `python -m d2lutils` imports the package first. Its report must run where MXNet does not, and
+# sets up for itself.
+if sys.orig_argv[-2:] != ["-m", "d2lutils"]:
     set_threads()
     import_mxnet()
+    from .data import batches, fashion_mnist
+    from .densenet import DenseBlock, conv_block, densenet, transition_block
+    from .lenet import lenet
+    from .norm import BatchNorm, batch_norm, batch_norm_backward
+    from .resnet import Residual, resnet18, small_resnet
+    from .training import History, evaluate, fit
