@@ -8,6 +8,7 @@ import argparse
 import datetime
 import itertools
 import json
+import math
 import os
 import platform
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from .densenet import densenet
 from .lenet import lenet
 from .resnet import resnet18, small_resnet
 from .runtime import physical_cores, seed_everything
-from .training import fit
+from .training import History, fit
 
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "results"
 NUM_TRAIN = 10_240
@@ -124,14 +125,18 @@ def run(name, seeds=5, num_train=NUM_TRAIN):
     _write(path.with_suffix(".json"), json.dumps(about, indent=2) + "\n")
 
 
-def _fit(net, train, test, **training):
-    """The epochs of a run as dictionaries; a run that diverges keeps what came before."""
+def _fit(net, train, test, num_epochs, **training):
+    """The epochs of a run as dictionaries; after a divergence the rest of them hold no values."""
     try:
-        history = fit(net, train, test, verbose=False, **training)
+        history = fit(net, train, test, num_epochs=num_epochs, verbose=False, **training)
     except FloatingPointError as error:
         history = error.history
     names = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-    return [dict(zip(names, values)) for values in zip(*(getattr(history, n) for n in names))]
+    columns = [getattr(history, name) for name in names]
+    return [
+        {name: values[i] if i < len(values) else math.nan for name, values in zip(names, columns)}
+        for i in range(num_epochs)
+    ]
 
 
 def _bn_lenet(place):
@@ -140,7 +145,7 @@ def _bn_lenet(place):
         return net
     layers = list(net)
     for i in range(len(layers) - 1):
-        if isinstance(layers[i], nn.BatchNorm):
+        if isinstance(layers[i], nn.BatchNorm) and isinstance(layers[i + 1], nn.Activation):
             layers[i], layers[i + 1] = layers[i + 1], layers[i]
     moved = nn.HybridSequential()
     moved.add(*layers)
