@@ -188,6 +188,7 @@ def test_an_integer_gives_the_same_order_each_time_a_generator_another():
     example = numbered(50)
     assert numbers(example, 50, 1) == numbers(example, 50, 1)
     assert numbers(example, 50, 1) != numbers(example, 50, 2)
+    assert numbers(example, 50, 0) != numbers(example, 50)
     rng = numpy.random.default_rng(1)
     first, second = numbers(example, 50, rng), numbers(example, 50, rng)
     assert first == numbers(example, 50, 1) and second != first

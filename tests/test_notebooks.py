@@ -60,7 +60,7 @@ def prose(path):
     else:
         text = path.read_text()
     text = re.sub(r"^ *(```|~~~).*?^ *\1 *$", "", text, flags=re.MULTILINE | re.DOTALL)
-    return re.sub(r"`[^`\n]*`", lambda code: code[0].replace("[", "").replace("<", ""), text)
+    return re.sub(r"`[^`\n]*`", lambda code: re.sub(r"[][<]", "", code[0]), text)
 
 
 def headings(path, level="#+"):
