@@ -71,7 +71,7 @@ def test_training_is_algorithm_1(shape, seed, eps):
     assert close(run(*state, eps=eps)[0], expected, 1e-7)
 
 
-@given(shapes, seeds, st.floats(0, 1))
+@given(shapes, seeds, st.floats(0, 1, allow_subnormal=False))  # MXNet reads no such scalar
 def test_momentum_weighs_the_old_average_and_the_variance_is_biased(shape, seed, momentum):
     X, gamma, beta, old_mean, old_var = draw(shape, seed)
     _, mean, var = algorithm_1(X, gamma, beta, EPS)
