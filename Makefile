@@ -33,6 +33,7 @@ test: $(READY)  ## run every test, the notebooks included
 notebooks: $(READY)  ## execute the notebooks in place (one: make notebooks NB=notebooks/03_resnet.ipynb)
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NB)
+	$(BIN)/python tools/pictures.py
 
 lint: $(READY)  ## check style and format of code and notebooks
 	$(BIN)/ruff check

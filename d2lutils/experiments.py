@@ -23,7 +23,7 @@ from .densenet import densenet
 from .lenet import lenet
 from .resnet import resnet18, small_resnet
 from .runtime import physical_cores, seed_everything
-from .training import History, fit
+from .training import fit
 
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "results"
 NUM_TRAIN = 10_240

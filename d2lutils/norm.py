@@ -69,10 +69,9 @@ class BatchNorm(nn.Block):
             expected = f"(N, {C})" if self.num_dims == 2 else f"(N, {C}, H, W)"
             raise ValueError(f"BatchNorm expects an input of shape {expected}, not {X.shape}.")
         parameters = (self.gamma, self.beta, self.moving_mean, self.moving_var)
-        state = [p.data(X.ctx).as_np_ndarray() for p in parameters]
-        Y, moving_mean, moving_var = batch_norm(X, *state, self.eps, self.momentum)
+        gamma, beta, mean, var = (p.data(X.ctx).as_np_ndarray() for p in parameters)
+        Y, new_mean, new_var = batch_norm(X, gamma, beta, mean, var, self.eps, self.momentum)
         if autograd.is_training():
             with autograd.pause():  # bookkeeping, not part of the gradient
-                self.moving_mean.set_data(moving_mean)
-                self.moving_var.set_data(moving_var)
+                mean[:], var[:] = new_mean, new_var
         return Y

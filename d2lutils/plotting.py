@@ -8,8 +8,8 @@ COLORS = {
     "with BN": "#00798c",
     "plain": "#c77d0a",
     "residual": "#3066be",
-    "dense": "#8d5a97",
-    "other": "#6b7280",
+    "dense": "#5b2a86",
+    "other": "#374151",
 }
 
 

@@ -2,19 +2,22 @@
 
 import json
 
+from d2lutils import experiments
+
 import numpy
 import pytest
 from mxnet import np
 from mxnet.gluon import nn
-
-from d2lutils import experiments
 
 
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """Two settings of a small network on 64 images; results go to a folder of their own."""
     rng = numpy.random.default_rng(0)
-    data = np.array(rng.random((64, 1, 32, 32)), dtype="float32"), np.array(rng.integers(0, 10, 64), dtype="int64")
+    data = (
+        np.array(rng.random((64, 1, 32, 32)), dtype="float32"),
+        np.array(rng.integers(0, 10, 64), dtype="int64"),
+    )
 
     def dense():
         net = nn.HybridSequential()
@@ -84,7 +87,9 @@ def test_a_network_that_diverges_keeps_its_earlier_epochs(tiny, monkeypatch):
 def test_unknown_and_missing_experiments_are_named(tiny):
     with pytest.raises(ValueError, match=r"no experiment 'tinny'.*networks"):
         experiments.load("tinny")
-    with pytest.raises(FileNotFoundError, match=r"data/results/tiny.csv is missing.*experiments tiny"):
+    with pytest.raises(
+        FileNotFoundError, match=r"data/results/tiny.csv is missing.*experiments tiny"
+    ):
         experiments.load("tiny")
 
 

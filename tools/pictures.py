@@ -13,8 +13,11 @@ def pictures():
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         for cell in nbformat.read(path, as_version=4).cells:
             if "readme" in cell.metadata.get("tags", []):
-                images = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
-                yield f"{path.stem}.png", base64.b64decode(images[0])
+                images = [
+                    o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})
+                ]
+                if images:  # none where it was not executed
+                    yield f"{path.stem}.png", base64.b64decode(images[0])
 
 
 if __name__ == "__main__":
