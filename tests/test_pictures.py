@@ -11,5 +11,7 @@ def test_each_notebook_gives_the_readme_its_picture():
     names = {f"{path.stem}.png" for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert pictures.keys() == names
     for name, picture in pictures.items():
-        assert (ROOT / "notebooks/figures" / name).read_bytes() == picture, f"run make notebooks: {name}"
+        assert (ROOT / "notebooks/figures" / name).read_bytes() == picture, (
+            f"run make notebooks: {name}"
+        )
         assert f"notebooks/figures/{name}" in (ROOT / "README.md").read_text(encoding="utf-8")
