@@ -2,7 +2,7 @@
 
 import json
 
-from d2lutils import experiments
+from d2lutils import History, experiments
 
 import numpy
 import pytest
@@ -74,7 +74,7 @@ def test_a_run_that_is_cut_off_leaves_the_old_result_alone(tiny, monkeypatch):
 def test_a_network_that_diverges_keeps_its_earlier_epochs(tiny, monkeypatch):
     def diverges(*args, **kwargs):
         error = FloatingPointError("loss")
-        error.history = experiments.History([0.5], [0.8], [0.6], [0.7], [1.0])
+        error.history = History([0.5], [0.8], [0.6], [0.7], [1.0])
         raise error
 
     monkeypatch.setattr(experiments, "fit", diverges)
