@@ -101,9 +101,8 @@ def test_half_size_averages_four_pixels():
 
 
 def test_normalization_can_stand_on_either_side():
-    before, after = (
-        [type(layer) for layer in experiments._bn_lenet(place)] for place in ("before", "after")
-    )
+    kinds = [[type(layer) for layer in make()] for _, make, _ in experiments.placement()]
+    before, after = kinds
     assert before.index(nn.BatchNorm) + 1 == before.index(nn.Activation)
     assert after.index(nn.Activation) + 1 == after.index(nn.BatchNorm, after.index(nn.Activation))
     assert after.index(nn.Activation) < after.index(nn.BatchNorm)
