@@ -9,7 +9,6 @@ COLORS = {
     "plain": "#c77d0a",
     "residual": "#3066be",
     "dense": "#5b2a86",
-    "other": "#374151",
 }
 
 
