@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 READY := .venv/.ready
-NB := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
+NB := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb notebooks/exercises/*.ipynb)
 
 # The environment is laid anew when the lock is newer, when it was moved, or when its Python is gone.
 ifneq ($(shell $(BIN)/python -c 'print(open("$(READY)").read().strip())' 2>/dev/null),$(CURDIR))

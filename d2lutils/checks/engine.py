@@ -1,0 +1,407 @@
+"""What the checks of all exercises share: they answer with a sentence, never with a traceback.
+
+A check calls the learner's code on copies of fresh random inputs, within a time limit, and leaves
+the learner's random numbers and autograd modes as they were.
+"""
+
+import random
+import signal
+import sys
+import textwrap
+import threading
+import traceback
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import mxnet
+import numpy
+from mxnet import autograd, init, np, npx
+from mxnet.gluon import Block
+
+SECONDS = 10.0  # that one call of a learner's function may take
+COURSE = str(Path(__file__).resolve().parents[1])
+LIBRARIES = (COURSE, sys.prefix, sys.base_prefix)
+
+_last = None  # the exercise checked last, for `hint`
+
+
+class Unanswered(Exception):
+    """There is nothing to check yet."""
+
+
+class Wrong(Exception):
+    """A property does not hold; hint: the first hint, fitting this property."""
+
+    def __init__(self, what, hint=None, seen=None, expected=None):
+        super().__init__(what)
+        self.what, self.hint, self.seen, self.expected = what, hint, seen, expected
+
+
+class TimeUp(BaseException):
+    """Not an Exception, so that a learner's `except Exception` does not swallow it."""
+
+
+class Exercise:
+    """A check: called with a learner's answer, it prints what it tested and the verdict.
+
+    test(trial, *answers) returns when all is well and raises Unanswered or Wrong otherwise.
+    hints: the second and the third; the first comes with what went wrong. An exercise with
+    options, a letter to a pair (is it right, why), takes a letter first.
+    """
+
+    def __init__(self, number, title, test, hints, options=None):
+        self.number, self.title, self.test, self.options = number, title, test, options
+        self.hints, self.state = [None, *hints], "not checked yet"
+        self.__doc__ = test.__doc__
+
+    def __call__(self, *answers):
+        global _last
+        _last = self
+        trial = Trial()
+        try:
+            with _undisturbed():
+                self._test(trial, answers)
+        except Unanswered as reason:
+            self._say("not answered yet", f"\n  {reason}" if str(reason) else "")
+        except Wrong as wrong:
+            self.hints[0] = wrong.hint or self.hints[1]
+            self._say("not right yet", _report(trial, wrong) + f"\n  {self._hint(1)}")
+        except KeyboardInterrupt:
+            self._say("not checked yet", "\n  Stopped by hand.")
+        except Exception as error:
+            self._say(
+                "not checked yet", f"\n  The check cannot read this answer: {_raised(error)}."
+            )
+        else:
+            for letter, (right, reason) in (self.options or {}).items():
+                if not right:
+                    trial.passed.append(f"({letter}) is not: {reason}")
+            self._say("right", _report(trial))
+
+    def hint(self, number):
+        """Print one of three hints; the first is known after a wrong answer."""
+        if number not in (1, 2, 3):
+            print(f"There are three hints: hint(1), hint(2), hint(3), not hint({number!r}).")
+        elif self.hints[number - 1] is None:
+            print(f"{self.number} {self.title}: the first hint comes with an answer. Try one.")
+        else:
+            print(f"{self.number} {self.title}, {self._hint(number)}")
+
+    def _test(self, trial, answers):
+        expected = self.test.__code__.co_argcount - 1
+        if len(answers) != expected:
+            raise Wrong(f"This check takes {expected} answer(s), not {len(answers)}.", _AS_WRITTEN)
+        if any(answer is None or answer is ... for answer in answers):
+            raise Unanswered
+        if self.options is not None:
+            self._choose(trial, answers[0])
+        self.test(trial, *answers)
+
+    def _choose(self, trial, answer):
+        letter = answer.strip(" ().").lower() if isinstance(answer, str) else None
+        if letter not in self.options:
+            letters = ", ".join(f'"{letter}"' for letter in self.options)
+            raise Wrong(f"The choice is {described(answer)}.", f"Choose one of {letters}.")
+        right, reason = self.options[letter]
+        if not right:
+            raise Wrong(f"Not ({letter}).", reason)
+        trial.passed.append(f"({letter}) is right: {reason}")
+
+    def _say(self, state, text):
+        self.state = state
+        print(f"{self.number} {self.title}: {state}.{text}")
+
+    def _hint(self, number):
+        more = f" [hint({number + 1}) says more]" if number < 3 else ""
+        return _wrapped(f"hint {number} of 3: {self.hints[number - 1]}{more}")
+
+
+def exercise(number, title, hints, options=None):
+    """Make an `Exercise` of the function below, its test."""
+    return lambda test: Exercise(number, title, test, hints, options)
+
+
+def choice(number, title, hints, options):
+    """An `Exercise` that asks for one letter and nothing else."""
+
+    def test(trial, letter):
+        """letter: one of the options, as text."""
+
+    return Exercise(number, title, test, hints, options)
+
+
+def hint(number):
+    """Print hint 1, 2 or 3 of the exercise that was checked last."""
+    if _last is None:
+        print("Run a check first: hints belong to the exercise that was checked last.")
+    else:
+        _last.hint(number)
+
+
+class Trial:
+    """One run of a check: fresh random inputs, safe calls, and what has passed so far."""
+
+    def __init__(self):
+        self.rng = numpy.random.default_rng()
+        self.key = self.integer(0, 2**31)
+        self.passed = []
+
+    # --- inputs ---
+
+    def normal(self, *shape, mean=0.0, std=1.0):
+        """A float32 array of normal numbers; draws nothing from MXNet's generator."""
+        return np.array(self.rng.normal(mean, std, shape), dtype="float32")
+
+    def uniform(self, *shape, low=0.0, high=1.0):
+        """A float32 array of uniform numbers; draws nothing from MXNet's generator."""
+        return np.array(self.rng.uniform(low, high, shape), dtype="float32")
+
+    def integer(self, low, high):
+        """An integer from low to high, both included."""
+        return int(self.rng.integers(low, high + 1))
+
+    # --- the learner's code ---
+
+    def call(self, function, *arguments, context=autograd.pause, what="Your function"):
+        """The result of function(*copies of the arguments), with MXNet's queue empty.
+
+        Raises Unanswered for None or `...`, and Wrong when the function fails, does not end, or
+        changes its arguments.
+        """
+        if not callable(function):
+            raise Wrong(
+                f"The answer is {described(function)}, which cannot be called.",
+                "Pass the function or class itself: its name, without quotes or brackets.",
+            )
+        copies = [_copy(argument) for argument in arguments]
+        try:
+            with _limit(SECONDS), context():
+                result = function(*copies)
+                npx.waitall()
+        except TimeUp:
+            raise Wrong(
+                f"{what} was still running after {SECONDS:g} seconds.",
+                "Look for a loop that never ends. The inputs are small.",
+            ) from None
+        except NotImplementedError:
+            raise Unanswered from None
+        except (Exception, SystemExit) as error:
+            raise Wrong(f"{what} {_raised(error)}", _READ_ERROR) from None
+        parts = result if isinstance(result, tuple | list) else [result]
+        if any(part is None or part is ... for part in parts):
+            raise Unanswered(f"{what} returned None." if result is None else "")
+        for before, after in zip(arguments, copies):
+            if isinstance(before, np.ndarray) and (
+                before.shape != after.shape or not bool((before == after).all())
+            ):
+                raise Wrong(
+                    f"{what} changed an array that it was given.",
+                    "`a += b` and `a[:] = b` change the caller's array; `a = a + b` makes a new one.",
+                )
+        return result
+
+    def build(self, make, *arguments, like=None, what="Your class"):
+        """make(*arguments) as a block with weights, which saw an input like `like` once."""
+        if not callable(make):
+            self.call(make)
+
+        def made(*arguments):
+            block = make(*arguments)
+            if isinstance(block, Block):
+                block.initialize(_Drawn(self.rng), force_reinit=True)
+            return block
+
+        block = self.call(made, *arguments, what=what)
+        if not isinstance(block, Block):
+            raise Wrong(
+                f"{what} made {described(block)}, not a Gluon block.",
+                "Return a block, or derive the class from nn.Block or nn.HybridBlock.",
+            )
+        if like is not None:
+            self.forward(block, like)
+        return block
+
+    def forward(self, block, X, context=autograd.pause):
+        """block(X) as an array; the block is not compiled."""
+        return self.call(block, X, context=context, what="The forward pass of your block")
+
+    def tie(self, block):
+        """Give parameters of one kind and shape the same random numbers; returns the block.
+
+        Two blocks that compute the same then agree, whatever the names and the order of their
+        layers. The block must have seen an input. Kinds are the ends of the parameters' names.
+        """
+        for name, parameter in block.collect_params().items():
+            kind = name.rsplit("_", 1)[-1]
+            rng = numpy.random.default_rng([self.key, zlib.crc32(kind.encode()), *parameter.shape])
+            if kind in ("gamma", "var"):
+                values = rng.uniform(0.5, 2, parameter.shape)
+            else:
+                inputs = max(1, numpy.prod(parameter.shape[1:]))
+                values = rng.normal(0, numpy.sqrt(2 / inputs), parameter.shape)
+            parameter.set_data(np.array(values, dtype="float32"))
+        return block
+
+    # --- verdicts ---
+
+    def holds(self, what, condition, hint, seen=None, expected=None):
+        """Note that a property holds, or raise Wrong."""
+        if not condition:
+            raise Wrong(what, hint, seen, expected)
+        if what not in self.passed:
+            self.passed.append(what)
+
+    def array(self, what, value, shape):
+        """A learner's value as a NumPy array of float64; raises Wrong unless it is one of `shape`."""
+        if value is None or value is ...:
+            raise Unanswered
+        try:
+            if isinstance(value, mxnet.nd.NDArray):
+                value = value.asnumpy()
+            found = numpy.asarray(value, dtype="float64")
+        except (TypeError, ValueError):
+            hint = "Look at its type: it should be a number, or an array of numbers."
+            raise Wrong(what, hint, described(value), _shape(shape)) from None
+        if found.shape != tuple(shape):
+            hint = "Look which axes you sum or average over, and whether they are kept."
+            raise Wrong(what, hint, _shape(found.shape), _shape(shape))
+        if not numpy.isfinite(found).all():
+            hint = (
+                "Look for a division by zero, a root of a negative number, an array never filled."
+            )
+            seen = "NaN (not a number)" if numpy.isnan(found).any() else "infinity"
+            raise Wrong(what, hint, seen, "finite numbers")
+        return found
+
+    def equal(self, what, seen, expected, hint, mistakes=(), tolerance=2e-3):
+        """Note that `seen` is `expected` up to rounding, or raise Wrong.
+
+        mistakes: pairs of a hint and what comes out by that mistake; the first that agrees gives
+        its hint. tolerance: of the largest size of the expected numbers, at least of 1e-6.
+        """
+        expected = numpy.asarray(
+            expected.asnumpy() if isinstance(expected, np.ndarray) else expected, dtype="float64"
+        )
+        seen = self.array(what, seen, expected.shape)
+        bound = tolerance * max(numpy.abs(expected).max(initial=0), 1e-6)
+        if numpy.abs(seen - expected).max(initial=0) <= bound:
+            return self.holds(what, True, hint)
+        for its_hint, wrong in mistakes:
+            wrong = numpy.asarray(wrong.asnumpy() if isinstance(wrong, np.ndarray) else wrong)
+            if wrong.shape == seen.shape and numpy.abs(seen - wrong).max() <= bound:
+                hint = its_hint
+                break
+        place = numpy.unravel_index(numpy.abs(seen - expected).argmax(), seen.shape)
+        where = f" at [{', '.join(str(int(i)) for i in place)}]" if place else ""
+        raise Wrong(what, hint, f"{seen[place]:.5g}{where}", f"{expected[place]:.5g}")
+
+
+_AS_WRITTEN = "Call the check as the cell had it."
+_READ_ERROR = "Read the message and the line: what has the shape or the type that it complains of?"
+
+
+class _Drawn(init.Initializer):
+    """Normal weights of variance 2 / inputs, from a NumPy generator: MXNet's is the learner's."""
+
+    def __init__(self, rng):
+        super().__init__()
+        self.rng = rng
+
+    def _init_weight(self, _, arr):
+        inputs = max(1, numpy.prod(arr.shape[1:]))
+        arr[:] = self.rng.normal(0, numpy.sqrt(2 / inputs), arr.shape)
+
+    _init_default = _init_weight
+
+
+@contextmanager
+def _undisturbed():
+    """Leave Python's and NumPy's random numbers and the autograd modes as they were."""
+    state = random.getstate(), numpy.random.get_state()
+    modes = autograd.is_recording(), autograd.is_training()
+    try:
+        with autograd.pause():
+            yield
+    finally:
+        random.setstate(state[0])
+        numpy.random.set_state(state[1])
+        autograd.set_recording(modes[0])
+        autograd.set_training(modes[1])
+
+
+@contextmanager
+def _limit(seconds):
+    """Raise TimeUp in the body after some seconds. Signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_):
+        raise TimeUp
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    # Again every second, in case somebody's bare `except:` swallowed the first.
+    before = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def _copy(value):
+    return value.copy() if isinstance(value, np.ndarray | numpy.ndarray) else value
+
+
+def _raised(error):
+    """What a learner's code raised, and in which of its lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    message = lines[-1] if lines else ""
+    message = message.removeprefix(f"{type(error).__name__}: ")
+    text = f"raised {type(error).__name__}: {message[:200]}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.line and not frame.filename.startswith(LIBRARIES)
+    ]
+    if frames:
+        text += f"\n  in line {frames[-1].lineno} of its cell: {frames[-1].line}"
+    return text
+
+
+def described(value):
+    """A value in a few words."""
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    if hasattr(value, "shape"):
+        return f"an array, {_shape(value.shape)}"
+    return f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def _shape(shape):
+    return f"of shape {tuple(shape)}" if tuple(shape) else "a single number"
+
+
+def _report(trial, wrong=None):
+    lines = [_wrapped(f"ok      {what}") for what in trial.passed]
+    if wrong is not None:
+        lines.append(_wrapped(f"failed  {wrong.what}"))
+        for name in ("seen", "expected"):
+            value = getattr(wrong, name)
+            if value is not None:
+                value = f"{value:.5g}" if isinstance(value, float) else value
+                lines.append(f"        {name:<8}  {value}")
+    return "".join(f"\n  {line}" for line in lines)
+
+
+def _wrapped(text):
+    lines = text.splitlines()
+    lines[0] = textwrap.fill(
+        lines[0],
+        width=98,
+        subsequent_indent=" " * 10,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)

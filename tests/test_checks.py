@@ -1,0 +1,301 @@
+"""The checks of the exercises: right answers pass, wrong ones get the word that fits, none raises."""
+
+import importlib
+import random
+import threading
+import time
+
+import d2lutils
+from d2lutils import checks as check
+from d2lutils.checks import engine
+
+import numpy
+import pytest
+from mxnet import autograd, np, npx
+from mxnet.gluon import Block, nn
+
+ANSWERS = {lesson: importlib.import_module(f"answers.lesson{lesson}") for lesson in check.LESSONS}
+RIGHT = {name: right for module in ANSWERS.values() for name, right in module.RIGHT.items()}
+WRONG = {name: wrong for module in ANSWERS.values() for name, wrong in module.WRONG.items()}
+NAMES = {n: found for lesson in check.LESSONS for n, found in check.exercises(lesson).items()}
+
+
+@pytest.fixture
+def say(capsys):
+    """Call a check; returns what it printed."""
+
+    def call(exercise, *answers):
+        exercise(*answers)
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        assert "Traceback" not in printed.out and "cannot read" not in printed.out, printed.out
+        assert printed.out.startswith(f"{exercise.number} {exercise.title}: {exercise.state}.")
+        return printed.out
+
+    return call
+
+
+def each(table):
+    return [
+        pytest.param(name, item, id=f"{name}-{i}")
+        for name, items in table.items()
+        for i, item in enumerate(items)
+    ]
+
+
+# --- right and wrong answers ---
+
+
+def test_every_exercise_has_its_answers():
+    assert set(NAMES) == set(RIGHT) == set(WRONG)
+    assert all(getattr(check, name) is found for name, found in NAMES.items())
+    assert [name for name in NAMES if len(RIGHT[name]) < 2 or len(WRONG[name]) < 3] == []
+
+
+@pytest.mark.parametrize("name, answers", each(RIGHT))
+def test_a_right_answer_is_accepted(say, name, answers):
+    for _ in range(5):  # fresh inputs each time
+        said = say(NAMES[name], *answers)
+        assert NAMES[name].state == "right", said
+        assert "ok" in said and "failed" not in said
+
+
+@pytest.mark.parametrize("name, wrong", each(WRONG))
+def test_a_wrong_answer_gets_the_hint_that_fits(say, name, wrong):
+    answers, word = wrong
+    for _ in range(3):
+        said = say(NAMES[name], *answers)
+        assert NAMES[name].state == "not right yet", said
+        assert "failed" in said
+        first = said.split("hint 1 of 3: ")[1].split("[hint(2)")[0]
+        assert word in " ".join(first.split()), said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_are_three_hints_and_no_more(capsys, name):
+    exercise = NAMES[name]
+    exercise(*WRONG[name][0][0])
+    for number in (1, 2, 3):
+        capsys.readouterr()
+        check.hint(number)
+        assert f"{exercise.title}, hint {number} of 3: " in capsys.readouterr().out
+    check.hint(4)
+    assert "three hints" in capsys.readouterr().out
+
+
+# --- whatever else somebody may pass ---
+
+
+def changed(answer, change):
+    """The same function or class, with its results changed."""
+    if not isinstance(answer, type):
+        return lambda *arguments: change(answer(*arguments))
+
+    class Changed(nn.Block):
+        def __init__(self, *arguments):
+            super().__init__()
+            self.inner = answer(*arguments)
+
+        def forward(self, X):
+            return change(self.inner(X))
+
+    return Changed
+
+
+def in_each_array(change):
+    def apply(result):
+        if isinstance(result, tuple | list):
+            return tuple(apply(part) for part in result)
+        if isinstance(result, Block):
+            return changed(lambda: result, apply)  # a function that makes blocks
+        return change(np.array(result, dtype="float32"))
+
+    return apply
+
+
+def endless(_):
+    while True:
+        time.sleep(0.01)
+
+
+def failing(_):
+    raise ValueError("the sky is green")
+
+
+CALLABLE = {
+    "nothing": (lambda _: None, "not answered yet"),
+    "dots": (lambda _: ..., "not answered yet"),
+    "not written": (lambda _: (_ for _ in ()).throw(NotImplementedError), "not answered yet"),
+    "raises": (failing, "raised ValueError: the sky is green"),
+    "never returns": (endless, "still running after 0.3 seconds"),
+    "text": (lambda _: "forty-two", "forty-two"),
+    "NaN": (in_each_array(lambda a: a * float("nan")), "NaN"),
+    "shape": (in_each_array(lambda a: a.reshape((1, 1, 1, *a.shape))), "shape"),
+}
+
+
+def with_each_callable(name):
+    """The right answers of an exercise, one callable at a time left to be replaced."""
+    answers = RIGHT[name][0]
+    for i, answer in enumerate(answers):
+        if callable(answer):
+            yield answer, lambda new, i=i: (*answers[:i], new, *answers[i + 1 :])
+
+
+TAKING_CALLABLES = [name for name in NAMES if any(callable(a) for a in RIGHT[name][0])]
+
+
+@pytest.mark.parametrize("kind", CALLABLE)
+@pytest.mark.parametrize("name", TAKING_CALLABLES)
+def test_code_that_does_not_work_gets_a_sentence(say, monkeypatch, name, kind):
+    monkeypatch.setattr(engine, "SECONDS", 0.3)
+    change, word = CALLABLE[kind]
+    for answer, put in with_each_callable(name):
+        said = say(NAMES[name], *put(changed(answer, change)))
+        assert word in " ".join(said.split()), said
+        assert NAMES[name].state in ("not right yet", "not answered yet")
+
+
+@pytest.mark.parametrize("what", [42, "text", [1, 2], np.ones(3), object(), {}], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_of_another_kind_gets_a_sentence(say, name, what):
+    for i in range(len(RIGHT[name][0])):
+        answers = list(RIGHT[name][0])
+        answers[i] = what
+        said = say(NAMES[name], *answers)
+        assert NAMES[name].state == "not right yet" and "hint 1 of 3" in said
+
+
+@pytest.mark.parametrize("blank", [None, ...])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_blank_is_not_answered_yet(say, name, blank):
+    for i in range(len(RIGHT[name][0])):
+        answers = list(RIGHT[name][0])
+        answers[i] = blank
+        say(NAMES[name], *answers)
+        assert NAMES[name].state == "not answered yet"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_number_of_answers_gets_a_sentence(say, name):
+    said = say(NAMES[name], *RIGHT[name][0], 1)
+    assert f"takes {len(RIGHT[name][0])} answer(s)" in said
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("nan")] * 8, [1.0] * 99])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TAKING_CALLABLES])
+def test_a_value_that_is_no_number_or_too_long_gets_a_sentence(say, name, value):
+    said = say(NAMES[name], *[value] * len(RIGHT[name][0]))
+    assert NAMES[name].state == "not right yet" and "hint 1 of 3" in said
+
+
+# --- the engine ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_learners_state_stays(capsys, name):
+    def draws():
+        return random.random(), numpy.random.rand(), np.random.normal(size=1).item()
+
+    d2lutils.seed_everything(3)
+    before = draws()
+    d2lutils.seed_everything(3)
+    with autograd.record(train_mode=False):
+        for answers in RIGHT[name]:
+            NAMES[name](*answers)
+        modes = autograd.is_recording(), autograd.is_training()
+    assert modes == (True, False)
+    assert draws() == before
+
+
+def test_an_interrupted_check_says_so(say):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    assert "Stopped by hand" in say(check.layer_norm, interrupted)
+
+
+def test_the_line_that_failed_is_named(say):
+    def wrong(X, gamma, beta, eps):
+        return X @ np.ones((1000, 3))
+
+    said = say(check.layer_norm, wrong)
+    assert "in line" in said and "return X @ np.ones((1000, 3))" in said
+
+
+def test_a_swallowed_time_limit_comes_again(say, monkeypatch):
+    monkeypatch.setattr(engine, "SECONDS", 0.2)
+
+    def stubborn(*_):
+        for _ in range(2):
+            try:
+                while True:
+                    time.sleep(0.01)
+            except:  # noqa: E722
+                pass
+
+    assert "still running" in say(check.layer_norm, lambda *a: [stubborn(), endless(a)])
+
+
+def test_the_time_limit_leaves_timers_alone():
+    import signal
+
+    with engine._limit(5):
+        pass
+    left, _ = signal.getitimer(signal.ITIMER_REAL)
+    assert left == 0 or left > 5  # pytest's own, or none
+
+
+def test_outside_the_main_thread_there_is_no_limit():
+    said = []
+
+    def run():
+        npx.set_np()
+        check.normalized_backward(RIGHT["normalized_backward"][0][0])
+        said.append(check.normalized_backward.state)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert said == ["right"]
+
+
+def test_a_hint_before_any_answer(capsys, monkeypatch):
+    monkeypatch.setattr(engine, "_last", None)
+    check.hint(1)
+    assert "Run a check first" in capsys.readouterr().out
+
+
+def test_the_first_hint_comes_with_an_answer(capsys):
+    fresh = engine.choice("9", "Fresh", ("two", "three"), {"a": (True, "why")})
+    fresh(...)
+    check.hint(1)
+    assert "comes with an answer" in capsys.readouterr().out
+
+
+def test_the_course_does_not_hide_its_own_mistakes_in_a_traceback(capsys):
+    def broken(trial, answer):
+        raise KeyError("ours")
+
+    engine.Exercise("9", "Broken", broken, ("two", "three"))(1)
+    out = capsys.readouterr().out
+    assert "not checked yet" in out and "KeyError" in out
+
+
+@pytest.mark.parametrize("lesson", check.LESSONS)
+def test_the_summary_lists_what_is_done(capsys, lesson):
+    found = check.exercises(lesson)
+    for exercise in found.values():
+        exercise.state = "not checked yet"
+    name = next(iter(found))
+    found[name](*RIGHT[name][0])
+    capsys.readouterr()
+    check.summary(lesson)
+    out = capsys.readouterr().out
+    assert f"1 of {len(found)} done" in out and out.count("[x]") == 1
+    assert [e.number for e in found.values() if f" {e.number} " not in out] == []
+
+
+def test_a_summary_of_an_unknown_lesson(capsys):
+    check.summary(1)
+    assert "no lesson 1" in capsys.readouterr().out
