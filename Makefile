@@ -26,11 +26,12 @@ lab: $(READY)  ## open the course in JupyterLab
 
 test: $(READY)  ## run every test, the notebooks included
 	MPLBACKEND=agg $(BIN)/pytest --cov
-	OMP_NUM_THREADS=1 $(BIN)/pytest notebooks --ignore=notebooks/exercises --timeout=600 -W default \
+	OMP_NUM_THREADS=1 $(BIN)/pytest notebooks --timeout=600 -W default \
 	  --numprocesses=auto --dist=loadfile --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
 
 notebooks: $(READY)  ## execute the notebooks in place (one: make notebooks NB=notebooks/03_resnet.ipynb)
+	$(BIN)/python tools/blanks.py
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NB)
 	$(BIN)/python tools/pictures.py

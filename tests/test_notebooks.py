@@ -10,7 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COURSE = sorted((ROOT / "notebooks").glob("*.ipynb"))
-NOTEBOOKS = COURSE + sorted((ROOT / "notebooks/solutions").glob("*.ipynb"))
+PRACTICE = [
+    *sorted((ROOT / "notebooks/exercises").glob("*.ipynb")),
+    *sorted((ROOT / "notebooks/solutions").glob("*.ipynb")),
+]
+NOTEBOOKS = COURSE + PRACTICE
 FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."]
 TEXTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in sorted(folder.rglob("*.md")))]
 

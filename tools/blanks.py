@@ -29,8 +29,9 @@ def contents(notebook):
 
 def is_unsaved(path):
     """Whether the file differs from what git has, or git cannot tell."""
-    command = ["git", "diff", "--quiet", "HEAD", "--", path.name]
-    return subprocess.run(command, cwd=path.parent, capture_output=True).returncode != 0
+    command = ["git", "status", "--porcelain", "--", path.name]
+    status = subprocess.run(command, cwd=path.parent, capture_output=True)
+    return status.returncode != 0 or status.stdout != b""
 
 
 def write(notebooks=NOTEBOOKS):
