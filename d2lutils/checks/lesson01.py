@@ -27,13 +27,14 @@ def batch_by_hand(trial, Y):
     """Y: the eight numbers of the output, in the order of the input, in any nesting."""
     X = numpy.array([5.0, 5, 5, 11, 5, 5, 5, -1])
     gamma, beta = 3, 1
-    if numpy.size(Y) == 8:
-        Y = numpy.reshape(Y, 8)
+    what = "all eight numbers of the output"
+    Y = trial.array(what, Y, shape=None)
+    Y = Y.reshape(8) if Y.size == 8 else Y
     centred = X - X.mean()
     X_hat = centred / X.std()
     pixels = numpy.array([0, 0, 0, 1, 0, 0, 0, -1.0])  # where only two numbers share a mean
     trial.equal(
-        "all eight numbers of the output",
+        what,
         Y,
         gamma * X_hat + beta,
         "Subtract the mean of the channel, divide by its standard deviation, scale, shift.",
@@ -371,7 +372,7 @@ def moving_variance(trial, hypothesis, layer_class):
         ],
     )
     batch = trial.normal(64, 4, mean=5, std=3)
-    Y = trial.forward(layer, batch, autograd.train_mode)
+    Y = trial.train(layer, batch, trial.normal(64, 4))
     trial.equal(
         "training still uses the batch's own statistics",
         Y,

@@ -202,7 +202,11 @@ RIGHT = {
     "normalized_backward": [(backward,), (backward_in_numpy,)],
     "largest_rate": [(0.3, 3), (0.7, np.array(9.0))],
     "group_norm": [(gn, gn_backward), (gn_by_loop, gn_backward_by_autograd)],
-    "moving_variance": [("c", Repaired), ("C", Plain)],
+    "moving_variance": [
+        ("c", Repaired),
+        ("C", Plain),
+        ("c", lambda num_features: nn.BatchNorm(in_channels=num_features)),
+    ],
     "pooled_axes": [("b", pooled((0, 2, 3))), ("b", pooled_on_rows)],
     "hidden_gradient": [
         ("d", hidden(mean_seen, var_seen)),
@@ -222,6 +226,7 @@ WRONG = {
         (([1, 1, 1, 4, 1, 1, 1, -2],), "both pictures"),
         (([1, 1, 1, 6.6125, 1, 1, 1, -4.6125],), "biased"),
         (([1, 1, 1, 5, 1, 1, 1, -3],), "scale, shift"),
+        (([[1, 1], [7]],), "array of numbers"),
     ],
     "what_comes_out": [(("a",), "skewed"), (("b",), "squared"), (("d",), "other way round")],
     "layer_norm": [
