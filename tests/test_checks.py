@@ -114,7 +114,8 @@ def in_each_array(change):
 
 
 def endless(_):
-    while True:
+    """Much longer than the time limit, and not for ever, should the limit fail."""
+    for _ in range(200):
         time.sleep(0.01)
 
 
@@ -208,6 +209,24 @@ def test_the_learners_state_stays(capsys, name):
     assert draws() == before
 
 
+def test_what_a_learners_code_seeds_and_switches_is_put_back(say):
+    def meddling(X, gamma, beta, eps):
+        random.seed(1)
+        numpy.random.seed(1)
+        autograd.set_recording(True)
+        autograd.set_training(True)
+        return X
+
+    random.seed(5)
+    numpy.random.seed(5)
+    expected = random.random(), numpy.random.rand()
+    random.seed(5)
+    numpy.random.seed(5)
+    say(check.layer_norm, meddling)
+    assert (random.random(), numpy.random.rand()) == expected
+    assert not autograd.is_recording() and not autograd.is_training()
+
+
 def test_an_interrupted_check_says_so(say):
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -227,14 +246,26 @@ def test_a_swallowed_time_limit_comes_again(say, monkeypatch):
     monkeypatch.setattr(engine, "SECONDS", 0.2)
 
     def stubborn(*_):
-        for _ in range(2):
-            try:
-                while True:
-                    time.sleep(0.01)
-            except:  # noqa: E722
-                pass
+        try:
+            endless(_)
+        except:  # noqa: E722
+            endless(_)
 
-    assert "still running" in say(check.layer_norm, lambda *a: [stubborn(), endless(a)])
+    assert "still running" in say(check.layer_norm, stubborn)
+
+
+def test_except_exception_does_not_swallow_the_time_limit(say, monkeypatch):
+    monkeypatch.setattr(engine, "SECONDS", 0.2)
+
+    def careful(*_):
+        try:
+            endless(_)
+        except Exception:
+            return 1
+
+    start = time.perf_counter()
+    assert "still running" in say(check.layer_norm, careful)
+    assert time.perf_counter() - start < 1  # the first signal ended it, not the second
 
 
 def test_the_time_limit_leaves_timers_alone():
