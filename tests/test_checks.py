@@ -2,6 +2,8 @@
 
 import importlib
 import random
+import signal
+import sys
 import threading
 import time
 
@@ -60,6 +62,13 @@ def test_a_right_answer_is_accepted(say, name, answers):
         assert "ok" in said and "failed" not in said
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if NAMES[name].options])
+def test_a_right_choice_gets_the_reason_of_every_option(say, name):
+    said = " ".join(say(NAMES[name], *RIGHT[name][0]).split())
+    for letter, (right, reason) in NAMES[name].options.items():
+        assert f"({letter}) is {'right' if right else 'not'}: {reason}" in said
+
+
 @pytest.mark.parametrize("name, wrong", each(WRONG))
 def test_a_wrong_answer_gets_the_hint_that_fits(say, name, wrong):
     answers, word = wrong
@@ -79,6 +88,8 @@ def test_there_are_three_hints_and_no_more(capsys, name):
         capsys.readouterr()
         check.hint(number)
         assert f"{exercise.title}, hint {number} of 3: " in capsys.readouterr().out
+    check.hint(3)
+    assert "says more" not in capsys.readouterr().out
     check.hint(4)
     assert "three hints" in capsys.readouterr().out
 
@@ -119,15 +130,20 @@ def endless(_):
         time.sleep(0.01)
 
 
-def failing(_):
+def unwritten(_):
+    raise NotImplementedError
+
+
+def failing(*_):
     raise ValueError("the sky is green")
 
 
 CALLABLE = {
     "nothing": (lambda _: None, "not answered yet"),
     "dots": (lambda _: ..., "not answered yet"),
-    "not written": (lambda _: (_ for _ in ()).throw(NotImplementedError), "not answered yet"),
+    "not written": (unwritten, "not answered yet"),
     "raises": (failing, "raised ValueError: the sky is green"),
+    "exits": (lambda _: sys.exit(3), "raised SystemExit: 3"),
     "never returns": (endless, "still running after 0.3 seconds"),
     "text": (lambda _: "forty-two", "forty-two"),
     "NaN": (in_each_array(lambda a: a * float("nan")), "NaN"),
@@ -210,7 +226,7 @@ def test_the_learners_state_stays(capsys, name):
 
 
 def test_what_a_learners_code_seeds_and_switches_is_put_back(say):
-    def meddling(X, gamma, beta, eps):
+    def meddling(X, *_):
         random.seed(1)
         numpy.random.seed(1)
         autograd.set_recording(True)
@@ -222,7 +238,7 @@ def test_what_a_learners_code_seeds_and_switches_is_put_back(say):
     expected = random.random(), numpy.random.rand()
     random.seed(5)
     numpy.random.seed(5)
-    say(check.layer_norm, meddling)
+    say(check.normalized_backward, meddling)
     assert (random.random(), numpy.random.rand()) == expected
     assert not autograd.is_recording() and not autograd.is_training()
 
@@ -269,12 +285,16 @@ def test_except_exception_does_not_swallow_the_time_limit(say, monkeypatch):
 
 
 def test_the_time_limit_leaves_timers_alone():
-    import signal
-
-    with engine._limit(5):
-        pass
-    left, _ = signal.getitimer(signal.ITIMER_REAL)
-    assert left == 0 or left > 5  # pytest's own, or none
+    pytests = signal.signal(signal.SIGALRM, failing), signal.setitimer(signal.ITIMER_REAL, 50, 7)
+    try:
+        with engine._limit(5):
+            pass
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
+        assert 40 < left <= 50 and interval == 7
+        assert signal.getsignal(signal.SIGALRM) is failing
+    finally:
+        signal.signal(signal.SIGALRM, pytests[0])
+        signal.setitimer(signal.ITIMER_REAL, *pytests[1])
 
 
 def test_outside_the_main_thread_there_is_no_limit():

@@ -185,11 +185,14 @@ def test_a_blank_that_is_up_to_date_keeps_its_outputs(folder):
     assert blanks.write(folder) and target.read_bytes() == before
 
 
-def test_a_committed_blank_that_is_out_of_date_is_replaced(folder):
+@pytest.mark.parametrize(
+    "new, old", [("# Title", "# Old title"), ('"metadata": {}', '"metadata": {"tags": ["old"]}')]
+)
+def test_a_committed_blank_that_is_out_of_date_is_replaced(folder, new, old):
     blanks.write(folder)
     target = folder / "exercises/01_a.ipynb"
     fresh = target.read_bytes()
-    target.write_text(target.read_text().replace("# Title", "# Old title"))
+    target.write_text(target.read_text().replace(new, old, 1))
     git(folder, "add", ".")
     git(folder, "commit", "-m", "old")
     assert blanks.write(folder) and target.read_bytes() == fresh
