@@ -58,6 +58,14 @@ def learning_rates():
         yield setting, lambda norm=norm: lenet(norm, "relu"), training
 
 
+def momentum():
+    """LeNet as in `learning_rates`, with momentum 0.9 (exercise 1.5)."""
+    for lr, norm in itertools.product((0.01, 0.03, 0.1, 0.3, 1.0, 3.0), (None, gluon_norm)):
+        setting = {"norm": "batch" if norm else "none", "lr": lr}
+        training = {"num_epochs": 3, "lr": lr, "schedule": "constant", "momentum": 0.9}
+        yield setting, lambda norm=norm: lenet(norm, "relu"), training
+
+
 def placement():
     """BN-LeNet with the normalization before and after the activation (notebook 02)."""
     training = {"num_epochs": 3, "lr": 0.3, "momentum": 0.0}
@@ -88,7 +96,7 @@ def networks():
         yield {"network": name}, make, {"num_epochs": 4, "lr": lr}
 
 
-EXPERIMENTS = {f.__name__: f for f in (learning_rates, placement, depth, networks)}
+EXPERIMENTS = {f.__name__: f for f in (learning_rates, momentum, placement, depth, networks)}
 
 
 def load(name):

@@ -1,13 +1,14 @@
 """The checks that the exercises call: `from d2lutils import checks as check`.
 
 `check.layer_norm(answer)` prints what it tested and the verdict; `hint(2)` says more after a wrong
-answer; `summary("01")` lists what is done. No answer, however wrong, makes them raise.
+answer; `summary("01")` lists what has been right once since Python started. No answer, however
+wrong, makes a check raise.
 """
 
-from . import lesson01
+from . import lesson01, lesson03, lesson04
 from .engine import Exercise, hint
 
-LESSONS = {"01": lesson01}
+LESSONS = {"01": lesson01, "03": lesson03, "04": lesson04}
 
 
 def exercises(lesson):
@@ -21,13 +22,13 @@ for _lesson in LESSONS:  # so that check.layer_norm is there, whichever lesson i
 
 
 def summary(lesson):
-    """Print what is done of a lesson's exercises, "01" to "04", as their last checks had it."""
+    """Print what is done of a lesson's exercises, "01" to "04", what was right once stays done."""
     if lesson not in LESSONS:
         print(f"There is no lesson {lesson!r}; choose one of {', '.join(LESSONS)}, as text.")
         return
     found = exercises(lesson).values()
-    done = sum(exercise.state == "right" for exercise in found)
+    done = sum(exercise.done for exercise in found)
     print(f"Exercises {lesson}: {done} of {len(found)} done")
     for exercise in found:
-        mark = "x" if exercise.state == "right" else " "
-        print(f"  [{mark}] {exercise.number:<5}{exercise.title:<42}{exercise.state}")
+        mark, state = ("x", "right") if exercise.done else (" ", exercise.state)
+        print(f"  [{mark}] {exercise.number:<5}{exercise.title:<42}{state}")

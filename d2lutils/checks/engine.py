@@ -53,7 +53,7 @@ class Exercise:
 
     def __init__(self, number, title, test, hints, options=None):
         self.number, self.title, self.test, self.options = number, title, test, options
-        self.hints, self.state = [None, *hints], "not checked yet"
+        self.hints, self.state, self.done = [None, *hints], "not checked yet", False
         self.__doc__ = test.__doc__
 
     def __call__(self, *answers):
@@ -64,7 +64,7 @@ class Exercise:
             with _undisturbed():
                 self._test(trial, answers)
         except Unanswered as reason:
-            self._say("not answered yet", f"\n  {reason}" if str(reason) else "")
+            self._say("not answered yet", _report(trial) + (f"\n  {reason}" if str(reason) else ""))
         except Wrong as wrong:
             self.hints[0] = wrong.hint or self.hints[1]
             self._say("not right yet", _report(trial, wrong) + f"\n  {self._hint(1)}")
@@ -81,7 +81,7 @@ class Exercise:
             self._say("right", _report(trial))
 
     def hint(self, number):
-        """Print one of three hints; the first is known after a wrong answer."""
+        """Print one of the three hints; the first is known after a wrong answer."""
         if number not in (1, 2, 3):
             print(f"There are three hints: hint(1), hint(2), hint(3), not hint({number!r}).")
         elif self.hints[number - 1] is None:
@@ -93,8 +93,10 @@ class Exercise:
         expected = self.test.__code__.co_argcount - 1
         if len(answers) != expected:
             raise Wrong(f"This check takes {expected} answer(s), not {len(answers)}.", _AS_WRITTEN)
-        if any(answer is None or answer is ... for answer in answers):
-            raise Unanswered
+        names = self.test.__code__.co_varnames[1 : expected + 1]
+        blank = [name for name, answer in zip(names, answers) if answer is None or answer is ...]
+        if blank:
+            raise Unanswered(f"Still blank: {', '.join(blank)}." if expected > 1 else "")
         if self.options is not None:
             self._choose(trial, answers[0])
         self.test(trial, *answers)
@@ -110,7 +112,7 @@ class Exercise:
         trial.passed.append(f"({letter}) is right: {reason}")
 
     def _say(self, state, text):
-        self.state = state
+        self.state, self.done = state, self.done or state == "right"
         print(f"{self.number} {self.title}: {state}.{text}")
 
     def _hint(self, number):
@@ -132,7 +134,7 @@ def choice(number, title, hints, options):
     return Exercise(number, title, test, hints, options)
 
 
-def hint(number):
+def hint(number=1):
     """Print hint 1, 2 or 3 of the exercise that was checked last."""
     if _last is None:
         print("Run a check first: hints belong to the exercise that was checked last.")
@@ -164,11 +166,11 @@ class Trial:
 
     # --- the learner's code ---
 
-    def call(self, function, *arguments, context=autograd.pause, what="Your function"):
+    def call(self, function, *arguments, context=autograd.pause, what="Your function", hint=None):
         """The result of function(*copies of the arguments), with MXNet's queue empty.
 
         Raises Unanswered for None or `...`, and Wrong when the function fails, does not end, or
-        changes its arguments.
+        changes its arguments. hint: for when it fails.
         """
         if not callable(function):
             raise Wrong(
@@ -188,10 +190,13 @@ class Trial:
         except NotImplementedError:
             raise Unanswered from None
         except (Exception, SystemExit) as error:
-            raise Wrong(f"{what} {_raised(error)}", _READ_ERROR) from None
+            raise Wrong(
+                f"{what} {_raised(error)}", _reason(error, arguments) or hint or _READ
+            ) from None
         parts = result if isinstance(result, tuple | list) else [result]
-        if any(part is None or part is ... for part in parts):
-            raise Unanswered(f"{what} returned None." if result is None else "")
+        if all(part is None or part is ... for part in parts):
+            nothing = f"{what} returned None: is its `return` missing?"
+            raise Unanswered(nothing if result is None else "")
         for before, after in zip(arguments, copies):
             if isinstance(before, np.ndarray) and (
                 before.shape != after.shape or not bool((before == after).all())
@@ -239,6 +244,19 @@ class Trial:
 
         return self.call(step, X, what="A training step of your block")
 
+    def gradient(self, function, X, dY, *more):
+        """dX by autograd, for Y = function(X, *more) in training mode and a gradient dY."""
+
+        def differentiate(X, dY, *more):
+            X.attach_grad()
+            with autograd.record():
+                Y = function(X, *more)
+            Y.backward(dY)
+            return X.grad
+
+        hint = "Use mxnet.np throughout, and hide nothing from autograd: it must find its way back."
+        return self.call(differentiate, X, dY, *more, what="Autograd, on its way back,", hint=hint)
+
     def tie(self, block):
         """Give parameters of one kind and shape the same random numbers; returns the block.
 
@@ -271,7 +289,7 @@ class Trial:
         With shape None, any shape will do.
         """
         if value is None or value is ...:
-            raise Unanswered
+            raise Unanswered(f"Still blank: {what}.")
         try:
             if isinstance(value, mxnet.nd.NDArray):
                 value = value.asnumpy()
@@ -280,7 +298,7 @@ class Trial:
             hint = "Look at its type: it should be a number, or an array of numbers."
             raise Wrong(what, hint, described(value), _shape(shape)) from None
         if shape is not None and found.shape != tuple(shape):
-            hint = "Look which axes you sum or average over, and whether they are kept."
+            hint = "Compare the two shapes: what is there too much, or too little?"
             raise Wrong(what, hint, _shape(found.shape), _shape(shape))
         if not numpy.isfinite(found).all():
             hint = (
@@ -310,11 +328,11 @@ class Trial:
                 break
         place = numpy.unravel_index(numpy.abs(seen - expected).argmax(), seen.shape)
         where = f" at [{', '.join(str(int(i)) for i in place)}]" if place else ""
-        raise Wrong(what, hint, f"{seen[place]:.5g}{where}", f"{expected[place]:.5g}")
+        raise Wrong(what, hint, f"{_digits(seen[place])}{where}", _digits(expected[place]))
 
 
+_READ = "What does the message complain of? Print the shapes of what stands in that line."
 _AS_WRITTEN = "Call the check as the cell had it."
-_READ_ERROR = "Read the message and the line: what has the shape or the type that it complains of?"
 
 
 class _Drawn(init.Initializer):
@@ -370,13 +388,26 @@ def _copy(value):
     return value.copy() if isinstance(value, np.ndarray | numpy.ndarray) else value
 
 
+def _reason(error, arguments):
+    """A hint for an exception that is the same in all exercises, or None."""
+    if isinstance(error, NameError):
+        return "Is the name spelled as where it was made, and has its cell been run?"
+    if isinstance(error, TypeError) and "positional argument" in str(error):
+        return f"It is called with {len(arguments)} argument(s): see the text of the exercise."
+    if "Inplace operations" in str(error):
+        return "Filling an array works only until autograd records: build a new one instead."
+    if "Cannot differentiate" in str(error):
+        return "Nothing of this was recorded: was it paused, detached, or computed by NumPy?"
+    return None
+
+
 def _raised(error):
     """What a learner's code raised, and in which of its lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     message = lines[-1] if lines else ""
     message = message.removeprefix(f"{type(error).__name__}: ")
     message = re.sub(r"\[[\d:]+\] \S+:\d+: ", "", message)  # where in MXNet's own sources
-    text = f"raised {type(error).__name__}: {message[:200]}"
+    text = f"raised {type(error).__name__}: {textwrap.shorten(message, 200, placeholder=' ...')}"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -394,6 +425,11 @@ def described(value):
     if hasattr(value, "shape"):
         return f"an array, {_shape(value.shape)}"
     return f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def _digits(number):
+    """A number as one would write it: integers whole, others to five digits."""
+    return f"{number:,.0f}" if number == round(number) else f"{number:.5g}"
 
 
 def _shape(shape):

@@ -8,9 +8,9 @@ from .engine import Wrong, choice, described, exercise
 from .reference import affine, normalize, per_channel, single
 
 ROOT = "Epsilon belongs under the root: sqrt(var + eps), not sqrt(var) + eps."
-BIASED = (
-    "Divide by the number of values, not by one less: batch normalization uses the biased variance."
-)
+NO_EPS = "eps has no effect yet: add it under the root."
+BIASED = "Divide by the number of values, not by one less: these layers use the biased variance."
+NO_ROOT = "Divide by the root of the variance."
 NO_GAMMA = "These are the normalized values. gamma and beta come after them."
 
 
@@ -23,29 +23,48 @@ NO_GAMMA = "These are the normalized values. gamma and beta come after them."
         "so the standard deviation is 3. Then times gamma, plus beta.",
     ),
 )
-def batch_by_hand(trial, Y):
-    """Y: the eight numbers of the output, in the order of the input, in any nesting."""
+def batch_by_hand(trial, numbers):
+    """numbers: the eight of the output, in the order of the input, in any nesting."""
     X = numpy.array([5.0, 5, 5, 11, 5, 5, 5, -1])
-    gamma, beta = 3, 1
-    what = "all eight numbers of the output"
-    Y = trial.array(what, Y, shape=None)
-    Y = Y.reshape(8) if Y.size == 8 else Y
+    gamma, beta = 4, 1
+    Y = trial.array("eight numbers", numbers, shape=None)
+    trial.holds("eight numbers", Y.size == 8, "Two pictures of 2 x 2 pixels.", Y.size, 8)
+    Y = Y.reshape(8)
     centred = X - X.mean()
     X_hat = centred / X.std()
-    pixels = numpy.array([0, 0, 0, 1, 0, 0, 0, -1.0])  # where only two numbers share a mean
+    by_picture = (X.reshape(2, 4) - X.reshape(2, 4).mean(axis=1, keepdims=True)).reshape(8)
+    spread = X.reshape(2, 4).std(axis=1).repeat(4)
+    by_pixel = numpy.array([0, 0, 0, 1, 0, 0, 0, -1.0])  # where only two numbers share a mean
+    mistakes = [
+        (NO_GAMMA, X_hat),
+        ("beta is missing: add 1 at the end.", gamma * X_hat),
+        ("gamma is missing: multiply by 4 before you add beta.", X_hat + beta),
+        ("gamma is 4 and beta is 1, not the other way round.", X_hat + gamma),
+        (NO_ROOT, gamma * centred / X.var() + beta),
+        (NO_ROOT, centred / X.var()),
+        ("Only the mean is subtracted yet: divide by the standard deviation.", centred),
+        ("Divide by the standard deviation before you scale.", gamma * centred + beta),
+        ("Divide by the standard deviation, then multiply by gamma.", centred + beta),
+        (
+            "The variance is a mean: divide the sum of squares by 8.",
+            gamma * centred / 72**0.5 + beta,
+        ),
+        (BIASED, gamma * centred / X.std(ddof=1) + beta),
+        (
+            "Both pictures share one mean: average over them too.",
+            gamma * by_picture / spread + beta,
+        ),
+        ("Average over the positions, too: one mean for all eight.", gamma * by_pixel + beta),
+    ]
+    hint = next((its for its, wrong in mistakes if numpy.allclose(Y, wrong, atol=0.02)), None)
+    steps = "Subtract the mean of the channel, divide by its standard deviation, scale, shift."
+    trial.equal("their mean is beta", Y.mean(), beta, hint or steps)
+    trial.equal("their standard deviation is gamma", Y.std(), gamma, hint or steps)
     trial.equal(
-        what,
+        "each number is in its place",
         Y,
         gamma * X_hat + beta,
-        "Subtract the mean of the channel, divide by its standard deviation, scale, shift.",
-        mistakes=[
-            (NO_GAMMA, X_hat),
-            ("beta is missing: add 1 at the end.", gamma * X_hat),
-            ("gamma is missing: multiply by 3 before you add beta.", X_hat + beta),
-            ("Divide by the standard deviation, the root of 9.", gamma * centred / X.var() + beta),
-            (BIASED, gamma * centred / X.std(ddof=1) + beta),
-            ("Average over the positions of both pictures too.", gamma * pixels + beta),
-        ],
+        hint or "Mean and spread are right: look at the order, and at the signs.",
     )
 
 
@@ -77,9 +96,10 @@ what_comes_out = choice(
     "1.3",
     "Layer norm",
     hints=(
-        "Only the axes change: all but the first. With keepdims=True the shapes fit by themselves.",
-        "axes = tuple(range(1, X.ndim)), and no moving averages: an example needs no company, so "
-        "prediction and training are the same.",
+        "Average over all axes but the first. The means now belong to examples: `shape`, which is "
+        "the channels', is for gamma and beta only.",
+        "axes = tuple(range(1, X.ndim)), and keepdims=True in both means, so that they stay where "
+        "they broadcast.",
     ),
 )
 def layer_norm(trial, function):
@@ -88,24 +108,19 @@ def layer_norm(trial, function):
     Source: Ba et al. 2016, section 3; for pictures as Wu & He 2018 count it, gamma a channel's.
     """
     eps = 0.1  # large enough to see where it stands
-    for shape in [(4, 6), (3, 5, 4, 2), (1, 8)]:
-        X = trial.normal(*shape, mean=2, std=0.7)
-        C, m = shape[1], X[0].size
+    for shape, kind in [((4, 6), "dense"), ((3, 5, 4, 2), "convolutional"), ((1, 8), "dense")]:
+        X, dY = trial.normal(*shape, mean=2, std=0.7), trial.normal(*shape)
+        C, axes = shape[1], tuple(range(1, len(shape)))
         gamma, beta = trial.uniform(C, low=0.5, high=2), trial.normal(C)
-        X_hat, std = normalize(X, tuple(range(1, len(shape))), eps)
-        centred, plain_std = X_hat * std, numpy.sqrt(std**2 - eps)
-        unbiased = numpy.sqrt((std**2 - eps) * m / (m - 1) + eps)
+        X_hat, std = normalize(X, axes, eps)
         mistakes = [
             (
                 "This is batch normalization: it averages over the examples of the batch.",
-                normalize(X, (0, *range(2, len(shape))), eps)[0],
+                normalize(X, (0, *axes[1:]), eps)[0],
             ),
-            (ROOT, centred / (plain_std + eps)),
-            (BIASED, centred / unbiased),
-            ("eps has no effect yet: add it under the root.", centred / plain_std),
-            ("Divide by the root of the variance.", centred / std**2),
+            *slips(X_hat, std, eps, X[0].size),
         ]
-        if len(shape) == 4:
+        if kind == "convolutional":
             mistakes += [
                 (
                     "For a picture, average over its positions too: axes 1, 2 and 3.",
@@ -116,10 +131,17 @@ def layer_norm(trial, function):
                     normalize(X, (2, 3), eps)[0],
                 ),
             ]
-        kind = "dense" if len(shape) == 2 else "convolutional"
         trial.equal(
             f"with gamma 1 and beta 0, each example is normalized over all its numbers ({kind})",
-            trial.call(function, X, np.ones(C), np.zeros(C), eps, context=autograd.train_mode),
+            trial.call(
+                function,
+                X,
+                np.ones(C),
+                np.zeros(C),
+                eps,
+                context=autograd.train_mode,
+                hint="Do the means still have the channels' shape? They belong to examples now.",
+            ),
             X_hat,
             "Which numbers share a mean? Those of one example, whatever its shape.",
             mistakes,
@@ -128,8 +150,8 @@ def layer_norm(trial, function):
             f"gamma and beta scale and shift channel by channel ({kind})",
             trial.call(function, X, gamma, beta, eps, context=autograd.train_mode),
             affine(X_hat, gamma, beta),
-            "gamma and beta belong to the channels, axis 1: reshape them as batch_norm does.",
-            [("gamma and beta have no effect yet.", X_hat)],
+            "gamma and beta belong to the channels, axis 1: reshape them as batch norm does.",
+            unscaled(X_hat, gamma, beta),
         )
         trial.equal(
             "training and prediction are the same",
@@ -137,13 +159,89 @@ def layer_norm(trial, function):
             affine(X_hat, gamma, beta),
             "No moving averages here: do not ask for the mode.",
         )
+        g = per_channel(gamma.asnumpy(), X) * dY.asnumpy()
+        trial.equal(
+            "autograd finds its gradient",
+            trial.gradient(function, X, dY, gamma, beta, eps),
+            backward(g, X_hat, std, axes),
+            HIDDEN,
+        )
+
+
+HIDDEN = (
+    "The output is right, its gradient is not: is something hidden from autograd, or var() used?"
+)
+
+
+def slips(X_hat, std, eps, m):
+    """Hints for normalized values with a slip in the divisor; m: how many numbers share a mean."""
+    centred, plain = X_hat * std, numpy.sqrt(std**2 - eps)
+    unbiased = numpy.sqrt((std**2 - eps) * m / (m - 1) + eps)
+    return [
+        (ROOT, centred / (plain + eps)),
+        (BIASED, centred / unbiased),
+        (NO_EPS, centred / plain),
+        (NO_ROOT, centred / std**2),
+    ]
+
+
+def unscaled(X_hat, gamma, beta):
+    """Hints for outputs where gamma or beta is forgotten."""
+    return [
+        ("gamma and beta have no effect yet.", X_hat),
+        ("beta is missing.", affine(X_hat, gamma, 0 * beta)),
+        ("gamma is missing.", affine(X_hat, gamma**0, beta)),
+    ]
+
+
+def backward(g, X_hat, std, axes):
+    """The gradient with respect to X, given g, that with respect to X_hat."""
+    mean = g.mean(axis=axes, keepdims=True)
+    return (g - mean - X_hat * (g * X_hat).mean(axis=axes, keepdims=True)) / std
+
+
+def backward_mistakes(g, X_hat, std, axes):
+    """Hints for what comes out of `backward` with a slip."""
+    mean = g.mean(axis=axes, keepdims=True)
+    product = (g * X_hat).mean(axis=axes, keepdims=True)
+    projection, m = X_hat * product, numpy.prod([X_hat.shape[axis] for axis in axes])
+    right = g - mean - projection
+    signs = "Both the mean and the projection are subtracted: mind the signs."
+    return [
+        ("This treats mean and std as constants. They depend on X.", g / std),
+        (
+            "The projection on X_hat is missing (the mean of the products, not the product of the "
+            "means).",
+            (g - mean) / std,
+        ),
+        ("The mean of the incoming gradient is missing.", (g - projection) / std),
+        ("Divide by std once, not by its square.", right / std**2),
+        ("Not divided by std yet.", right),
+        ("Divide by std, do not multiply.", right * std),
+        (signs, (g + mean + projection) / std),
+        (signs, (g - mean + projection) / std),
+        (signs, (g + mean - projection) / std),
+        (
+            "Means, not sums: divide by how many values share a mean.",
+            (g - m * (mean + projection)) / std,
+        ),
+        ("A projection has a direction: multiply that mean by X_hat.", (g - mean - product) / std),
+        (
+            "X_hat stands once in the mean and once before it, not squared.",
+            (g - mean - X_hat**2 * product) / std,
+        ),
+        (
+            "`axes` is an argument: average over just those axes.",
+            (g - g.mean() - X_hat * (g * X_hat).mean()) / std,
+        ),
+    ]
 
 
 @exercise(
     "1.4",
     "The backward pass in one line",
     hints=(
-        "Notebook 01, section 6, in words: subtract the mean of the incoming gradient, subtract "
+        "Lesson 01, section 6, in words: subtract the mean of the incoming gradient, subtract "
         "its projection on X_hat, rescale.",
         "The projection is X_hat times the mean of dX_hat * X_hat, over the same axes, with "
         "keepdims=True. All of it divided by std.",
@@ -154,81 +252,77 @@ def normalized_backward(trial, function):
 
     Source: Ioffe & Szegedy 2015, section 3, simplified.
     """
+    own_axes = "`axes` is an argument: average over just those axes."
     for shape, axes in [
         ((7, 3), (0,)),
         ((4, 6), (1,)),
         ((3, 4, 2, 5), (0, 2, 3)),
         ((3, 4, 2, 5), (1, 2, 3)),
     ]:
-        X, g = trial.normal(*shape, mean=1, std=2), trial.normal(*shape)
-        X_hat, std = normalize(X, axes)
-        dX = _backward(g.asnumpy(), X_hat, std, axes)
-        g64 = g.asnumpy().astype("float64")
-        mean = g64.mean(axis=axes, keepdims=True)
-        projection = X_hat * (g64 * X_hat).mean(axis=axes, keepdims=True)
-        m = numpy.prod([shape[axis] for axis in axes])
+        X, dX_hat = trial.normal(*shape, mean=1, std=2), trial.normal(*shape)
+        X_hat, std = normalize(X, axes, eps=0.5)
+        g = dX_hat.asnumpy().astype("float64")
+        dX, m = backward(g, X_hat, std, axes), numpy.prod([shape[axis] for axis in axes])
+        batch = (0, *range(2, len(shape)))
         trial.equal(
             f"agrees with the derivative, averages over axes {axes} of {shape}",
-            trial.call(function, g, single(X_hat), single(std), axes),
+            trial.call(
+                function,
+                dX_hat,
+                single(X_hat),
+                single(std),
+                axes,
+                hint="Do the means still broadcast? keepdims=True keeps the averaged axes as 1.",
+            ),
             dX,
-            "Three terms in a bracket, and one factor before it.",
+            "Write the three terms of the bracket one by one, and compare each with the formula.",
             [
-                ("This treats mean and std as constants. They depend on X.", g64 / std),
-                ("The projection on X_hat is missing.", (g64 - mean) / std),
-                ("The mean of the incoming gradient is missing.", (g64 - projection) / std),
-                ("Divide by std once, not by its square.", dX / std),
-                ("Not divided by std yet.", dX * std),
-                ("The first two terms subtract: mind the signs.", (g64 + mean + projection) / std),
+                *backward_mistakes(g, X_hat, std, axes),
+                (own_axes, backward(g, X_hat, std, batch)),
+                (own_axes, backward(g, X_hat, std, (0,))),
                 (
-                    "Means, not sums: divide by how many values share a mean.",
-                    (g64 - m * mean - m * projection) / std,
-                ),
-                (
-                    "The mean of the products, not the product of the means.",
-                    (g64 - mean - X_hat * mean * X_hat.mean(axis=axes, keepdims=True)) / std,
+                    "Divide by how many numbers share a mean, not by the batch size.",
+                    (g - (g - std * dX) * m / shape[0]) / std,
                 ),
             ],
         )
-
-
-def _backward(g, X_hat, std, axes):
-    mean = g.mean(axis=axes, keepdims=True)
-    return (g - mean - X_hat * (g * X_hat).mean(axis=axes, keepdims=True)) / std
 
 
 @exercise(
     "1.5",
     "The largest learning rate",
     hints=(
-        "Multiply the rate by about 1.5 until the accuracy falls to a tenth, that of guessing.",
-        "Look at notebook 01, section 8: the table of recorded runs tells between which two rates "
-        "each network gives up.",
+        "A step with momentum 0.9 carries on in the next ones: 1 + 0.9 + 0.81 + ... = 10 times as "
+        "far in all. So by what factor should the rates of lesson 01, section 8, change?",
+        "Divide the lesson's rates by ten, and try one step of the ladder up and one down, with "
+        "two seeds each.",
     ),
 )
 def largest_rate(trial, without_bn, with_bn):
-    """without_bn, with_bn: the largest rates that you found, checked against the recorded runs."""
-    rows = load("learning_rates")
-    accuracy = rows[rows.epoch == rows.epoch.max()].groupby(["norm", "lr"]).train_accuracy.mean()
-    found = {"without": without_bn, "with": with_bn}
-    found = {
-        key: float(trial.array(f"the rate {key} batch normalization", rate, ()))
-        for key, rate in found.items()
-    }
-    for key, norm in (("without", "none"), ("with", "batch")):
-        means, rate = accuracy[norm], found[key]
-        works, fails = means.index[means > 0.5].max(), means.index[means < 0.3].min()
+    """without_bn, with_bn: the largest rates that you found, compared with recorded runs.
+
+    Right is everything from the largest rate at which all seeds train to the smallest at which
+    none does; "trains": a training accuracy above 0.5 in the third epoch.
+    """
+    rows = load("momentum")
+    rows = rows[rows.epoch == rows.epoch.max()]
+    for name, norm, rate in (("without", "none", without_bn), ("with", "batch", with_bn)):
+        rate = float(trial.array(f"the rate {name} batch normalization", rate, ()))
+        accuracy = rows[rows.norm == norm].set_index("lr").train_accuracy
+        trains = (accuracy > 0.5).groupby("lr").mean()  # a run that was lost does not train
+        works, fails = trains.index[trains == 1].max(), trains.index[trains == 0].min()
         trial.holds(
-            f"{key} batch normalization: not too careful",
+            f"{name} batch normalization: not too careful",
             rate >= works,
-            f"Over five recorded seeds {works:g} still trains (mean accuracy {means[works]:.2f}).",
+            f"At {works:g} all {rows.seed.nunique()} recorded runs train.",
             f"{rate:g}",
             f"at least {works:g}",
         )
         trial.holds(
-            f"{key} batch normalization: not too bold",
+            f"{name} batch normalization: not too bold",
             rate < fails,
-            f"Over five recorded seeds {fails:g} ends in guessing (mean accuracy {means[fails]:.2f}). "
-            "One lucky run is not a result: try other seeds.",
+            f"At {fails:g} none of {rows.seed.nunique()} recorded runs trains. One lucky run is no "
+            "result: try other seeds.",
             f"{rate:g}",
             f"below {fails:g}",
         )
@@ -244,38 +338,48 @@ def largest_rate(trial, without_bn, with_bn):
         "dX_hat and X_hat to groups, use your line from exercise 1.4 there, and reshape back.",
     ),
 )
-def group_norm(trial, forward, backward):
-    """forward(X, gamma, beta, groups, eps) -> Y; backward(dY, X, gamma, groups, eps) -> dX, dgamma, dbeta.
+def group_norm(trial, forward, backward_pass):
+    """forward(X, gamma, beta, groups, eps) -> Y; backward_pass(dY, X, gamma, groups, eps) -> dX, dgamma, dbeta.
 
     X, dY, Y, dX: (N, C, H, W); gamma, beta: (C,). Source: Wu & He 2018, section 3.
     """
+    eps, axes = 0.1, (0, 2, 3)
     for N, C, groups in [(3, 6, 2), (2, 8, 4), (2, 4, 1), (2, 4, 4)]:
+        here = f"{C} channels, groups={groups}"
         X, dY = trial.normal(N, C, 3, 2, mean=1), trial.normal(N, C, 3, 2)
         X = X * trial.uniform(1, C, 1, 1, low=0.3, high=3)
         gamma, beta = trial.uniform(C, low=0.5, high=2), trial.normal(C)
-        rows, std = normalize(X.reshape(N, groups, -1), (2,))
+        rows, std = normalize(X.reshape(N, groups, -1), (2,), eps)
         X_hat = rows.reshape(X.shape)
-        per_image = normalize(X, (1, 2, 3))[0]
-        strided = X.asnumpy().reshape(N, C // groups, groups, 3, 2).transpose(0, 2, 1, 3, 4)
-        strided = normalize(single(strided), (2, 3, 4))[0].transpose(0, 2, 1, 3, 4).reshape(X.shape)
+        sizes = X.reshape(N, -1, groups, 3, 2)  # groups read as the size of one
+        strided = normalize(sizes, (1, 3, 4), eps)[0].reshape(X.shape)
+        as_size = normalize(sizes, (2, 3, 4), eps)[0].reshape(X.shape)
+        slipped = slips(rows, std, eps, rows.shape[2])
         trial.equal(
-            f"forward, {C} channels in groups of {C // groups}",
-            trial.call(forward, X, gamma, beta, groups, 1e-5, context=autograd.train_mode),
+            f"forward, {here}",
+            trial.call(forward, X, gamma, beta, groups, eps, context=autograd.train_mode),
             affine(X_hat, gamma, beta),
-            "One mean for each example and group: the group's channels at all positions.",
+            "One mean for each example and group, over the group's channels and all positions; "
+            "then gamma and beta, channel by channel.",
             [
                 (NO_GAMMA, X_hat),
+                *unscaled(X_hat, gamma, beta),
+                *((hint, affine(wrong.reshape(X.shape), gamma, beta)) for hint, wrong in slipped),
                 (
                     "All channels share one mean here: that is layer norm.",
-                    affine(per_image, gamma, beta),
+                    affine(normalize(X, (1, 2, 3), eps)[0], gamma, beta),
                 ),
                 (
                     "This is batch norm: no average may cross examples.",
-                    affine(normalize(X, (0, 2, 3))[0], gamma, beta),
+                    affine(normalize(X, axes, eps)[0], gamma, beta),
                 ),
                 (
                     "A mean for each channel: that is instance norm.",
-                    affine(normalize(X, (2, 3))[0], gamma, beta),
+                    affine(normalize(X, (2, 3), eps)[0], gamma, beta),
+                ),
+                (
+                    "`groups` is how many there are, not how large one is.",
+                    affine(as_size, gamma, beta),
                 ),
                 (
                     "A group is a run of neighbouring channels: 0, 1, 2, then 3, 4, 5.",
@@ -283,56 +387,59 @@ def group_norm(trial, forward, backward):
                 ),
             ],
         )
-        dY64 = dY.asnumpy().astype("float64")
-        scaled = per_channel(gamma.asnumpy(), dY) * dY64
-        dX = _backward(scaled.reshape(rows.shape), rows, std, (2,)).reshape(X.shape)
-        late = _backward(dY64.reshape(rows.shape), rows, std, (2,)).reshape(X.shape)
-        result = trial.call(backward, dY, X, gamma, groups, 1e-5)
+        result = trial.call(backward_pass, dY, X, gamma, groups, eps)
         if not isinstance(result, tuple | list) or len(result) != 3:
             raise Wrong(
                 f"The backward pass returned {described(result)}, not three arrays.",
                 "return dX, dgamma, dbeta",
             )
-        axes = (0, 2, 3)
+        g = dY.asnumpy().astype("float64")
         trial.equal(
-            "dbeta",
+            f"dbeta, {here}",
             result[2],
-            dY64.sum(axis=axes),
+            g.sum(axis=axes),
             "dbeta sums dY over everything but the channels.",
-            [("A sum, not a mean.", dY64.mean(axis=axes))],
-        )
-        trial.equal(
-            "dgamma",
-            result[1],
-            (dY64 * X_hat).sum(axis=axes),
-            "dgamma sums dY * X_hat over everything but the channels.",
             [
-                ("A sum, not a mean.", (dY64 * X_hat).mean(axis=axes)),
-                ("X_hat, not X, is what gamma multiplies.", (dY64 * X.asnumpy()).sum(axis=axes)),
+                ("A sum, not a mean.", g.mean(axis=axes)),
+                ("Mind the order: return dX, dgamma, dbeta.", (g * X_hat).sum(axis=axes)),
             ],
         )
         trial.equal(
-            f"dX agrees with the derivative, groups of {C // groups} channels",
+            f"dgamma, {here}",
+            result[1],
+            (g * X_hat).sum(axis=axes),
+            "dgamma sums dY * X_hat over everything but the channels.",
+            [
+                ("A sum, not a mean.", (g * X_hat).mean(axis=axes)),
+                ("X_hat, not X, is what gamma multiplies.", (g * X.asnumpy()).sum(axis=axes)),
+            ],
+        )
+        scale = per_channel(gamma.asnumpy(), dY)
+        dX_hat, unscaled_rows = (scale * g).reshape(rows.shape), g.reshape(rows.shape)
+        late = backward(unscaled_rows, rows, std, (2,)).reshape(X.shape)
+        trial.equal(
+            f"dX agrees with the derivative, {here}",
             result[0],
-            dX,
+            backward(dX_hat, rows, std, (2,)).reshape(X.shape),
             "dX is the line of exercise 1.4 with a group's numbers sharing each mean.",
             [
                 (
-                    "gamma differs among the channels of a group: multiply dY by it first, average then.",
-                    per_channel(gamma.asnumpy(), dY) * late,
+                    "gamma differs among the channels of a group: multiply dY by it first, average "
+                    "then.",
+                    scale * late,
                 ),
                 ("gamma is missing: dX_hat = gamma * dY.", late),
-                (
-                    "This treats mean and std as constants.",
-                    (scaled.reshape(rows.shape) / std).reshape(X.shape),
+                *(
+                    (hint, wrong.reshape(X.shape))
+                    for hint, wrong in backward_mistakes(dX_hat, rows, std, (2,))
                 ),
+                (NO_EPS, backward(dX_hat, *_without_eps(X, groups), (2,)).reshape(X.shape)),
             ],
         )
 
 
-def _fresh(trial, layer_class, C):
-    X = trial.normal(32, C, mean=3, std=2)
-    return trial.build(layer_class, C, like=X), X
+def _without_eps(X, groups):
+    return normalize(X.reshape(X.shape[0], groups, -1), (2,), 0)
 
 
 @exercise(
@@ -352,13 +459,13 @@ def _fresh(trial, layer_class, C):
             True,
             "A root of zero plus epsilon is 0.003, and dividing by that multiplies by 316.",
         ),
-        "d": (False, "The input is harmless: normal numbers. Print them, and see."),
+        "d": (False, "The input is harmless: it has mean 0 and standard deviation 1."),
     },
 )
 def moving_variance(trial, hypothesis, layer_class):
     """hypothesis: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
-    layer, _ = _fresh(trial, layer_class, 4)
     X = trial.normal(16, 4)
+    layer = trial.build(layer_class, 4, like=X)
     trial.equal(
         "a fresh layer leaves its input as it is in prediction",
         trial.forward(layer, X),
@@ -371,11 +478,10 @@ def moving_variance(trial, hypothesis, layer_class):
             )
         ],
     )
-    batch = trial.normal(64, 4, mean=5, std=3)
-    Y = trial.train(layer, batch, trial.normal(64, 4))
+    batch = trial.normal(64, 4, mean=5, std=0.3)
     trial.equal(
         "training still uses the batch's own statistics",
-        Y,
+        trial.train(layer, batch, trial.normal(64, 4)),
         normalize(batch, (0,))[0],
         "Leave the training branch as it was.",
         [
@@ -387,10 +493,18 @@ def moving_variance(trial, hypothesis, layer_class):
     )
     mean, var = 0.1 * batch.asnumpy().mean(axis=0), 0.9 + 0.1 * batch.asnumpy().var(axis=0)
     trial.equal(
-        "and after one batch the averages have moved by a tenth",
+        "after one batch the averages have moved by a tenth",
         trial.forward(layer, X),
         (X.asnumpy() - mean) / numpy.sqrt(var + 1e-5),
         "Prediction must use the moving averages, which start at mean 0 and variance 1.",
+    )
+    trained = [p.name for p in layer.collect_params().values() if p.grad_req != "null"]
+    trial.holds(
+        "no gradient moves the running statistics",
+        not [name for name in trained if not name.endswith(("gamma", "beta"))],
+        "Keep differentiable=False: a Trainer would look for their gradient, and there is none.",
+        ", ".join(trained),
+        "gamma and beta",
     )
 
 
@@ -416,39 +530,45 @@ def moving_variance(trial, hypothesis, layer_class):
 )
 def pooled_axes(trial, hypothesis, function):
     """hypothesis: a letter; function(X, gamma, beta, eps): the repaired one, X: (N, C, H, W)."""
+    eps, axes = 0.1, (0, 2, 3)
     for N in (1, 5):
-        X = trial.normal(N, 3, 4, 6, mean=2) * trial.uniform(1, 3, 4, 6, low=0.5, high=2)
+        X, dY = trial.normal(N, 3, 4, 6, mean=2), trial.normal(N, 3, 4, 6)
+        X = X * trial.uniform(1, 3, 4, 6, low=0.5, high=2)
         gamma, beta = trial.uniform(3, low=0.5, high=2), trial.normal(3)
+        X_hat, std = normalize(X, axes, eps)
+        centred = X_hat * std
+        half_repaired = centred / numpy.sqrt((centred**2).mean(axis=0, keepdims=True) + eps)
+        wrong_axes = {
+            (0,): "The symptom is still there: the means are taken over axis 0 only.",
+            (0, 1, 2, 3): "The channels share a mean now. Each channel is a feature of its own.",
+            (2, 3): "Each picture has a mean of its own now: average over the examples too.",
+        }
         trial.equal(
             f"each channel is normalized over examples and positions, batch of {N}",
-            trial.call(function, X, gamma, beta, 1e-5, context=autograd.train_mode),
-            affine(normalize(X, (0, 2, 3))[0], gamma, beta),
+            trial.call(function, X, gamma, beta, eps, context=autograd.train_mode),
+            affine(X_hat, gamma, beta),
             "Which numbers share a mean? All of one channel, in every picture.",
             [
-                (
-                    "The symptom is still there: the means are taken over axis 0 only.",
-                    affine(normalize(X, (0,))[0], gamma, beta),
-                ),
-                (
-                    "The channels share a mean now. Each channel is a feature of its own.",
-                    affine(normalize(X, (0, 1, 2, 3))[0], gamma, beta),
-                ),
-                (
-                    "Each picture has a mean of its own now: average over the examples too.",
-                    affine(normalize(X, (2, 3))[0], gamma, beta),
+                *(
+                    (hint, affine(normalize(X, wrong, eps)[0], gamma, beta))
+                    for wrong, hint in wrong_axes.items()
                 ),
                 (
                     "The mean is right now; the variance has axes too.",
-                    affine(_half_repaired(X), gamma, beta),
+                    affine(half_repaired, gamma, beta),
+                ),
+                *(
+                    (hint, affine(wrong, gamma, beta))
+                    for hint, wrong in slips(X_hat, std, eps, N * 24)
                 ),
             ],
         )
-
-
-def _half_repaired(X):
-    X = X.asnumpy().astype("float64")
-    mean = X.mean(axis=(0, 2, 3), keepdims=True)
-    return (X - mean) / numpy.sqrt(((X - mean) ** 2).mean(axis=0, keepdims=True) + 1e-5)
+        trial.equal(
+            f"autograd finds its gradient, batch of {N}",
+            trial.gradient(function, X, dY, gamma, beta, eps),
+            backward(per_channel(gamma.asnumpy(), X) * dY.asnumpy(), X_hat, std, axes),
+            HIDDEN,
+        )
 
 
 @exercise(
@@ -474,42 +594,33 @@ def _half_repaired(X):
 )
 def hidden_gradient(trial, hypothesis, function):
     """hypothesis: a letter; function(X, gamma, beta, eps): the repaired one, X: (N, C)."""
-    X, dY = trial.normal(8, 3, mean=1, std=2), trial.normal(8, 3)
+    X, dY, eps = trial.normal(8, 3, mean=1, std=2), trial.normal(8, 3), 0.1
     gamma, beta = trial.uniform(3, low=0.5, high=2), trial.normal(3)
-    X_hat, std = normalize(X, (0,))
+    X_hat, std = normalize(X, (0,), eps)
     trial.equal(
         "the output is batch normalization's",
-        trial.call(function, X, gamma, beta, 1e-5, context=autograd.train_mode),
+        trial.call(function, X, gamma, beta, eps, context=autograd.train_mode),
         affine(X_hat, gamma, beta),
         "The forward pass was right: change only what autograd sees.",
+        [(hint, affine(wrong, gamma, beta)) for hint, wrong in slips(X_hat, std, eps, 8)],
     )
-    seen = X.copy()
-    seen.attach_grad()
-    scaled = gamma.asnumpy() * dY.asnumpy().astype("float64")
-
-    def differentiate():
-        with autograd.record():
-            Y = function(seen, gamma, beta, 1e-5)
-        Y.backward(dY)
-        return seen.grad
-
-    centred = (scaled - scaled.mean(axis=0, keepdims=True)) / std
-    no_variance = (
-        "The mean is seen now; the variance is still hidden from autograd (or computed by var())."
-    )
-    no_mean = scaled / std - X_hat * (scaled * X_hat).mean(axis=0, keepdims=True) / std
+    g = gamma.asnumpy() * dY.asnumpy().astype("float64")
+    projection = X_hat * (g * X_hat).mean(axis=0, keepdims=True)
     trial.equal(
         "the gradient is batch normalization's",
-        trial.call(differentiate),
-        _backward(scaled, X_hat, std, (0,)),
+        trial.gradient(function, X, dY, gamma, beta, eps),
+        backward(g, X_hat, std, (0,)),
         "Compute mean and variance where autograd records.",
         [
+            ("The symptom is still there: mean and variance are constants to autograd.", g / std),
             (
-                "The symptom is still there: mean and variance are constants to autograd.",
-                scaled / std,
+                "The mean is seen now; the variance is still hidden (var() hides it, too).",
+                (g - g.mean(axis=0, keepdims=True)) / std,
             ),
-            (no_variance, centred),
-            ("The variance is seen now; the mean is still hidden from autograd.", no_mean),
+            (
+                "The variance is seen now; the mean is still hidden from autograd.",
+                (g - projection) / std,
+            ),
         ],
     )
 
@@ -542,11 +653,12 @@ def momentum_reversed(trial, hypothesis, function):
     for momentum in (0.9, trial.integer(60, 80) / 100):
         moving, value = trial.normal(5), trial.normal(5, mean=5)
         old, new = moving.asnumpy(), value.asnumpy()
+        move = (1 - momentum) * (new - old)
         trial.equal(
-            "momentum weighs the old value, the rest the new one",
+            f"momentum weighs the old value, the rest the new one (momentum {momentum:g})",
             trial.call(function, moving, value, momentum),
-            momentum * old + (1 - momentum) * new,
-            "Two weights that add up to one.",
+            old + move,
+            "Two weights, momentum and 1 - momentum: one for the old value, one for the new.",
             [
                 (
                     "The symptom is still there: momentum weighs the new value.",
@@ -556,6 +668,9 @@ def momentum_reversed(trial, hypothesis, function):
                     "This moves by all of the new value: the weights must add up to one.",
                     momentum * old + new,
                 ),
-                ("The new value is missing its place: the average never moves.", old),
+                ("Use the argument momentum; it is not always 0.9.", 0.9 * old + 0.1 * new),
+                ("It moves the wrong way: mind the sign.", old - move),
+                ("The new value has no weight: the average never moves.", old),
+                ("The old value has no weight: nothing is averaged.", new),
             ],
         )

@@ -28,9 +28,10 @@ def ln(axes=None, divide=None, scale=by_channel):
 
 def ln_by_loop(X, g, b, e):
     rows = []
-    for row in X:
-        mean = float(row.mean())
-        var = float(((row - mean) ** 2).mean())
+    for i in range(len(X)):
+        row = X[i]
+        mean = row.mean()
+        var = ((row - mean) ** 2).mean()
         shape = (-1,) + (1,) * (row.ndim - 1)
         rows.append(g.reshape(shape) * (row - mean) / (var + e) ** 0.5 + b.reshape(shape))
     return np.stack(rows)
@@ -41,6 +42,10 @@ def ln_flat(inputs, scale, shift, epsilon):
     squares = (flat**2).mean(axis=1, keepdims=True) - flat.mean(axis=1, keepdims=True) ** 2
     flat = (flat - flat.mean(axis=1, keepdims=True)) / (squares + epsilon) ** 0.5
     return flat.reshape(inputs.shape) * by_channel(scale, inputs) + by_channel(shift, inputs)
+
+
+def var_method(X, var, eps):
+    return np.sqrt(X.var(axis=tuple(range(1, X.ndim)), keepdims=True) + eps)
 
 
 def ln_in_place(X, gamma, beta, eps):
@@ -58,6 +63,10 @@ def ln_by_mode(X, gamma, beta, eps):
 def backward(dX_hat, X_hat, std, axes):
     mean = dX_hat.mean(axis=axes, keepdims=True)
     return (dX_hat - mean - X_hat * (dX_hat * X_hat).mean(axis=axes, keepdims=True)) / std
+
+
+def mean_of(values, axes):
+    return values.mean(axis=axes, keepdims=True)
 
 
 def backward_in_numpy(g, x, s, axes):
@@ -90,7 +99,9 @@ def gn_by_loop(X, gamma, beta, groups, eps):
     return np.concatenate(parts, axis=1) * by_channel(gamma, X) + by_channel(beta, X)
 
 
-def gn_backward(dY, X, gamma, groups, eps, first=True, gather=lambda a: a.sum(axis=(0, 2, 3))):
+def gn_backward(
+    dY, X, gamma, groups, eps, first=True, gather=lambda a: a.sum(axis=(0, 2, 3)), line=None
+):
     rows = grouped(X, groups)
     mean = rows.mean(axis=2, keepdims=True)
     std = np.sqrt(((rows - mean) ** 2).mean(axis=2, keepdims=True) + eps)
@@ -98,7 +109,7 @@ def gn_backward(dY, X, gamma, groups, eps, first=True, gather=lambda a: a.sum(ax
     X_hat = rows.reshape(X.shape)
     scale = by_channel(gamma, X)
     g = grouped(scale * dY if first else dY, groups)
-    dX = backward(g, rows, std, (2,)).reshape(X.shape)
+    dX = (line or backward)(g, rows, std, (2,)).reshape(X.shape)
     return dX if first else scale * dX, gather(dY * X_hat), gather(dY)
 
 
@@ -133,6 +144,24 @@ class Repaired(FromZero):
     start = 1.0
 
 
+class AtLeastOne(FromZero):
+    """Hides the zero at the start, and every variance below one after it."""
+
+    def forward(self, X):
+        if not autograd.is_training():
+            ones = np.ones_like(self.moving_var.data())
+            var = np.maximum(self.moving_var.data(), ones)
+            return (X - self.moving_mean.data()) / np.sqrt(var + self.eps)
+        return super().forward(X)
+
+
+class Trained(Repaired):
+    def __init__(self, num_features):
+        super().__init__(num_features)
+        self.moving_var._differentiable = True
+        self.moving_var.grad_req = "write"
+
+
 class OwnBatch(FromZero):
     def forward(self, X):
         with autograd.train_mode():
@@ -152,10 +181,14 @@ class Plain(nn.Block):
         return Y
 
 
-def pooled(axes, var_axes=None):
+def by_definition(X, mean, axes):
+    return ((X - mean) ** 2).mean(axis=axes, keepdims=True)
+
+
+def pooled(axes, var_axes=None, variance=by_definition):
     def function(X, gamma, beta, eps):
         mean = X.mean(axis=axes, keepdims=True)
-        var = ((X - mean) ** 2).mean(axis=var_axes or axes, keepdims=True)
+        var = variance(X, mean, var_axes or axes)
         return by_channel(gamma, X) * (X - mean) / np.sqrt(var + eps) + by_channel(beta, X)
 
     return function
@@ -196,11 +229,14 @@ def var_hidden(X, mean):
 
 
 RIGHT = {
-    "batch_by_hand": [([1, 1, 1, 7, 1, 1, 1, -5],), ([[[1, 1], [1, 7]], [[1, 1], [1, -5]]],)],
+    "batch_by_hand": [
+        ([1, 1, 1, 9, 1, 1, 1, -7],),
+        (np.array([[[1, 1], [1, 9]], [[1, 1], [1, -7]]]),),
+    ],
     "what_comes_out": [("c",), (" (C) ",)],
     "layer_norm": [(ln(),), (ln_by_loop,), (ln_flat,)],
     "normalized_backward": [(backward,), (backward_in_numpy,)],
-    "largest_rate": [(0.3, 3), (0.7, np.array(9.0))],
+    "largest_rate": [(0.03, 0.3), (0.05, np.array(0.4))],
     "group_norm": [(gn, gn_backward), (gn_by_loop, gn_backward_by_autograd)],
     "moving_variance": [
         ("c", Repaired),
@@ -221,11 +257,21 @@ RIGHT = {
 WRONG = {
     "batch_by_hand": [
         (([0, 0, 0, 2, 0, 0, 0, -2],), "gamma and beta come after"),
-        (([0, 0, 0, 6, 0, 0, 0, -6],), "beta is missing"),
+        (([0, 0, 0, 8, 0, 0, 0, -8],), "beta is missing"),
         (([1, 1, 1, 3, 1, 1, 1, -1],), "gamma is missing"),
-        (([1, 1, 1, 4, 1, 1, 1, -2],), "both pictures"),
-        (([1, 1, 1, 6.6125, 1, 1, 1, -4.6125],), "biased"),
-        (([1, 1, 1, 5, 1, 1, 1, -3],), "scale, shift"),
+        (([4, 4, 4, 6, 4, 4, 4, 2],), "the other way round"),
+        (([1, 1, 1, 3.67, 1, 1, 1, -1.67],), "root of the variance"),
+        (([0, 0, 0, 6, 0, 0, 0, -6],), "Only the mean is subtracted"),
+        (([1, 1, 1, 25, 1, 1, 1, -23],), "before you scale"),
+        (([1, 1, 1, 7, 1, 1, 1, -5],), "then multiply by gamma"),
+        (([1, 1, 1, 5, 1, 1, 1, -3],), "one mean for all eight"),
+        (([1, 1, 1, 3.83, 1, 1, 1, -1.83],), "divide the sum of squares by 8"),
+        (([1, 1, 1, 8.48, 1, 1, 1, -6.48],), "biased"),
+        (([-1.31] * 3 + [7.93] + [3.31] * 3 + [-5.93],), "Both pictures share one mean"),
+        (([9, 1, 1, 1, -7, 1, 1, 1],), "look at the order"),
+        (([1, 1, 1, -7, 1, 1, 1, 9],), "look at the order"),
+        (([2, 2, 2, 2, 2, 2, 2, 2],), "scale, shift"),
+        (([1, 1, 1, 9, 1, 1, 1],), "Two pictures of 2 x 2"),
         (([[1, 1], [7]],), "array of numbers"),
     ],
     "what_comes_out": [(("a",), "skewed"), (("b",), "squared"), (("d",), "other way round")],
@@ -241,18 +287,40 @@ WRONG = {
             "biased",
         ),
         ((ln(scale=lambda values, X: values.mean()),), "belong to the channels"),
+        ((lambda X, g, b, e: ln()(X, g, 0 * b, e),), "beta is missing"),
+        ((lambda X, g, b, e: ln()(X, g**0, b, e),), "gamma is missing"),
+        ((lambda X, g, b, e: ln()(X, g**0, 0 * b, e),), "no effect yet"),
+        ((lambda X, g, b, e: g * (X - X.mean(axis=1)) + b,), "belong to examples now"),
+        ((lambda X, g, b, e: undefined,), "spelled"),  # noqa: F821
+        ((ln(divide=var_method),), "hidden from autograd"),
+        ((lambda *a: ln()(*a).asnumpy(),), "Use mxnet.np throughout"),
         ((ln_in_place,), "makes a new one"),
         ((ln_by_mode,), "do not ask for the mode"),
     ],
     "normalized_backward": [
         ((lambda g, x, s, axes: g / s,), "as constants"),
-        ((lambda g, x, s, axes: (g - g.mean(axis=axes, keepdims=True)) / s,), "projection"),
+        ((lambda g, x, s, axes: (g - mean_of(g, axes)) / s,), "projection"),
         (
-            (lambda g, x, s, axes: (g - x * (g * x).mean(axis=axes, keepdims=True)) / s,),
-            "The mean of the incoming gradient is missing",
+            (
+                lambda g, x, s, axes: (
+                    (g - mean_of(g, axes) - x * mean_of(g, axes) * mean_of(x, axes)) / s
+                ),
+            ),
+            "the mean of the products",
+        ),
+        (
+            (lambda g, x, s, axes: (g - x * mean_of(g * x, axes)) / s,),
+            "incoming gradient is missing",
         ),
         ((lambda g, x, s, axes: backward(g, x, s, axes) / s,), "not by its square"),
         ((lambda g, x, s, axes: backward(g, x, s, axes) * s,), "Not divided by std"),
+        ((lambda g, x, s, axes: backward(g, x, s, axes) * s * s,), "do not multiply"),
+        ((lambda g, x, s, axes: (g + mean_of(g, axes) + x * mean_of(g * x, axes)) / s,), "signs"),
+        ((lambda g, x, s, axes: (g - mean_of(g, axes) - mean_of(g * x, axes)) / s,), "direction"),
+        (
+            (lambda g, x, s, axes: (g - mean_of(g, axes) - x * x * mean_of(g * x, axes)) / s,),
+            "not squared",
+        ),
         (
             (
                 lambda g, x, s, axes: (
@@ -266,13 +334,45 @@ WRONG = {
             ),
             "Means, not sums",
         ),
-        ((lambda g, x, s, axes: backward(g, x, s, 0),), "Three terms"),
+        (
+            (
+                lambda g, x, s, axes: (
+                    (
+                        g
+                        - g.sum(axis=axes, keepdims=True) / len(g)
+                        - x * (g * x).sum(axis=axes, keepdims=True) / len(g)
+                    )
+                    / s
+                ),
+            ),
+            "not by the batch size",
+        ),
+        ((lambda g, x, s, axes: backward(g, x, s, 0),), "`axes` is an argument"),
+        (
+            (lambda g, x, s, axes: backward(g, x, s, (0, *range(2, g.ndim))),),
+            "`axes` is an argument",
+        ),
+        ((lambda g, x, s, axes: (g - g.mean() - x * (g * x).mean()) / s,), "`axes` is an argument"),
+        (
+            (
+                lambda g, x, s, axes: (
+                    backward(g, x, s, axes)
+                    - x * (mean_of(g * x, axes) / mean_of(x * x, axes) - mean_of(g * x, axes)) / s
+                ),
+            ),
+            "one by one",
+        ),
+        (
+            (lambda g, x, s, axes: (g - g.mean(axis=axes) - x * (g * x).mean(axis=axes)) / s,),
+            "keepdims",
+        ),
     ],
     "largest_rate": [
-        ((0.03, 3), "still trains"),
-        ((3, 3), "ends in guessing"),
-        ((0.3, 0.3), "still trains"),
-        ((0.3, 30), "lucky run"),
+        ((0.003, 0.3), "recorded runs train"),
+        ((0.3, 0.3), "none of 5"),
+        ((0.03, 0.03), "recorded runs train"),
+        ((0.03, 3), "lucky run"),
+        (([0.03], 0.3), "Compare the two shapes"),
     ],
     "group_norm": [
         ((lambda X, g, b, groups, e: gn(X, g, b, 1, e), gn_backward), "layer norm"),
@@ -283,7 +383,18 @@ WRONG = {
         ),
         ((gn, lambda *a: gn_backward(*a, first=False)), "multiply dY by it first"),
         ((gn, lambda *a: gn_backward(*a, gather=lambda g: g.mean(axis=(0, 2, 3)))), "A sum"),
+        ((lambda X, g, b, groups, e: gn(X, g, 0 * b, groups, e), gn_backward), "beta is missing"),
+        ((lambda X, g, b, groups, e: gn(X, g, b, groups, 0), gn_backward), "no effect yet"),
+        ((lambda X, g, b, n, e: gn(X, g, b, X.shape[1] // n, e), gn_backward), "not how large"),
         ((gn, lambda *a: gn_backward(*a)[0]), "return dX, dgamma, dbeta"),
+        ((gn, lambda *a: gn_backward(*a)[::-1]), "Compare the two shapes"),
+        ((gn, lambda *a: tuple(gn_backward(*a)[i] for i in (0, 2, 1))), "Mind the order"),
+        ((gn, lambda *a: gn_backward(*a, line=lambda g, x, s, axes: g / s)), "as constants"),
+        (
+            (gn, lambda *a: gn_backward(*a, line=lambda g, x, s, axes: backward(g, x, 1, axes))),
+            "Not divided",
+        ),
+        ((gn, lambda dY, X, g, n, e: gn_backward(dY, X, g, n, 0)), "dgamma sums"),
         ((gn, lambda *a: (a[0], *gn_backward(*a)[1:])), "exercise 1.4"),
     ],
     "moving_variance": [
@@ -291,6 +402,8 @@ WRONG = {
         (("c", FromZero), "still there"),
         (("c", LargeEps), "A large epsilon hides"),
         (("c", OwnBatch), "moving averages"),
+        (("c", AtLeastOne), "start at mean 0 and variance 1"),
+        (("c", Trained), "differentiable=False"),
     ],
     "pooled_axes": [
         (("d", pooled((0, 2, 3))), "many positions"),
@@ -298,6 +411,10 @@ WRONG = {
         (("b", pooled((0, 1, 2, 3))), "The channels share a mean"),
         (("b", pooled((2, 3))), "over the examples too"),
         (("b", pooled((0, 2, 3), var_axes=(0,))), "the variance has axes too"),
+        (
+            ("b", pooled((0, 2, 3), variance=lambda X, mean, axes: X.var(axes, keepdims=True))),
+            "hidden from autograd",
+        ),
     ],
     "hidden_gradient": [
         (("a", hidden(mean_seen, var_seen)), "rate is innocent"),
@@ -313,5 +430,8 @@ WRONG = {
         (("b", lambda a, b, m: m * a + b), "add up to one"),
         (("b", lambda a, b, m: a), "never moves"),
         (("b", lambda a, b, m: (a + b) / 2), "Two weights"),
+        (("b", lambda a, b, m: 0.9 * a + 0.1 * b), "not always 0.9"),
+        (("b", lambda a, b, m: a - (1 - m) * (b - a)), "sign"),
+        (("b", lambda a, b, m: b), "nothing is averaged"),
     ],
 }

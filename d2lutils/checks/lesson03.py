@@ -1,0 +1,771 @@
+"""The checks of exercises 03, residual networks.
+
+A block is compared with a right one that has the same numbers in its parameters, whatever the
+names and the order of its layers; wrong ones, each with one fault, tell which mistake it was.
+"""
+
+from collections import Counter
+from functools import partial
+
+import numpy
+from mxnet import autograd, init, np, npx
+from mxnet.gluon import nn
+
+from ..resnet import Residual, stage
+from .engine import Wrong, choice, exercise
+
+MODES = {"prediction": autograd.pause, "training": autograd.train_mode}
+CHANNELS = 64, 128, 256, 512  # of ResNet-34's stages
+ENDS = {  # what else one makes of the end of a block
+    "no shortcut": "The shortcut is missing: add the block's input (or its projection) to F.",
+    "no ReLU": "The ReLU after the addition is missing.",
+    "ReLU before": "The ReLU comes after the addition, not before it: relu(F + x).",
+    "ReLU twice": "No ReLU at the end of F, just before the addition: only after it.",
+}
+
+
+@exercise(
+    "3.1",
+    "A block by hand",
+    hints=(
+        "Add first, number by number: x + F(x). What does a ReLU make of a negative sum?",
+        "The sums are 2 - 3, -1 + 0.5 and 3 + 1. Two of them are negative.",
+    ),
+)
+def block_by_hand(trial, y):
+    """y: three numbers, in the order of x."""
+    x, F = numpy.array([2, -1, 3.0]), numpy.array([-3, 0.5, 1])
+    if numpy.size(y) == 3:
+        y = numpy.reshape(y, 3)
+    trial.equal(
+        "the three numbers of y",
+        y,
+        _relu(x + F),
+        "y = ReLU(F(x) + x), each number by itself.",
+        mistakes=[
+            ("The sums are right. The ReLU after them is missing.", x + F),
+            ("That is ReLU(F(x)), a plain block: add x before the ReLU.", _relu(F)),
+            ("The ReLU is applied to F(x) alone. It comes after the addition.", x + _relu(F)),
+            ("One ReLU, after the addition: F(x) goes into it as it is.", _relu(x + _relu(F))),
+            ("One ReLU, after the addition, not one for each part.", _relu(x) + _relu(F)),
+            ("One ReLU, after the addition: x goes into it as it is.", _relu(_relu(x) + F)),
+            ("The ReLU is applied to x alone. It comes after the addition.", _relu(x) + F),
+        ],
+    )
+
+
+def _relu(values):
+    return numpy.maximum(values, 0)
+
+
+why_deeper_is_worse = choice(
+    "3.2",
+    "Why deeper is worse",
+    hints=(
+        "These are losses on the training images, and only losses. Which statement needs no more?",
+        "Let 24 of the 44 layers copy their input. Which loss could such a network have, at least?",
+    ),
+    options={
+        "a": (
+            False,
+            "Overfitting is a low training loss with a high test loss. Here the training loss is high.",
+        ),
+        "b": (
+            False,
+            "With more than twice the parameters of the 20 layers, 44 plain layers fit worse; the "
+            "residual network, with hardly more parameters than they have, fits well.",
+        ),
+        "c": (
+            False,
+            "A loss says nothing about the size of gradients. In section 3 of the lesson they grow "
+            "towards the input before training, and the authors found healthy ones.",
+        ),
+        "d": (
+            True,
+            "Layers that copy would do, so better weights exist: it is the search that misses them.",
+        ),
+    },
+)
+
+
+@exercise(
+    "3.3",
+    "ResNet-34's parameters",
+    hints=(
+        "Four stages with 3, 4, 6 and 3 blocks, two 3x3 convolutions each, every one with its "
+        "normalization; where a stage begins with other channels, a projection with another.",
+        "The first convolution and its normalization are 3,264, the dense layer 5,130. The stages: "
+        "221,952, then 1,116,416, then 6,822,400; only the last is left.",
+    ),
+)
+def resnet34_parameters(trial, parameters):
+    """parameters: how many are trained, for one colour and ten classes; counted in a built net."""
+    sizes = _sizes((3, 4, 6, 3))
+    found = trial.array("the number of trained parameters", parameters, ())
+    right = sum(sizes.values())
+    normalizations = sizes["gamma"] + sizes["beta"]
+    projections = 64 * 128 + 128 * 256 + 256 * 512
+    their_norms = 2 * (128 + 256 + 512)
+    classes, colours = 990 * (512 + 1), 2 * 49 * 64
+    projected_start = "The first stage keeps its 64 channels: its blocks need no projection."
+    conv_biases = "Convolutions have no bias here: a normalization follows each."
+    imagenet = "Ten classes here, not 1,000: the dense layer has 512 * 10 weights and 10 biases."
+    statistics = "Means and variances are not trained: a normalization counts 2b, not 4b."
+    blocks_of_18 = sum(2 * n * (9 * c * c + 2 * c) for n, c in zip((1, 2, 4, 1), CHANNELS))
+    mistakes = [
+        ("That is ResNet-18. How many blocks has each stage?", right - blocks_of_18),
+        (
+            "The projections are missing, one where each of stages 2, 3 and 4 begins.",
+            right - projections - their_norms,
+        ),
+        ("Each projection has a normalization too: 2b more.", right - their_norms),
+        ("The normalizations are counted. Their projections are not.", right - projections),
+        (statistics, right + normalizations),
+        ("The normalizations are missing: 2b for each convolution.", right - normalizations),
+        (imagenet, right + classes),
+        ("One colour here, not three: the first convolution has 49 * 64.", right + colours),
+        ("That is for 1,000 classes and three colours.", right + classes + colours),
+        ("The dense layer has biases, one for each class.", right - sizes["bias"]),
+        ("The dense layer is missing.", right - 513 * 10),
+        ("The first convolution is missing.", right - 49 * 64 - 128),
+        ("The first convolution has a normalization too.", right - 128),
+        (projected_start, right + 64 * 64 + 128),
+        (conv_biases, right + normalizations // 2),
+    ]
+    parts = "Build it up: first convolution, four stages, dense layer. hint(3) has their sizes."
+    trial.holds(
+        "the number of trained parameters",
+        found == right,
+        next((hint for hint, wrong in mistakes if found == wrong), parts),
+        f"{found:,.0f}",
+        f"about {right / 1e6:.1f} million",
+    )
+
+
+def _sizes(blocks):
+    """How many numbers of each kind are trained in a ResNet with these stages."""
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(64, 7, 2, 3, use_bias=False), nn.BatchNorm(), nn.MaxPool2D(3, 2, 1))
+    for i, (num_channels, num_blocks) in enumerate(zip(CHANNELS, blocks)):
+        net.add(stage(num_channels, num_blocks, strides=1 if i == 0 else 2))
+    net.add(nn.GlobalAvgPool2D(), nn.Dense(10))
+    net.infer_shape(np.zeros((1, 1, 32, 32)))  # no arrays for 21 million numbers
+    sizes = Counter()
+    for name, parameter in net.collect_params().items():
+        if parameter.grad_req != "null":
+            sizes[_kind(name)] += int(numpy.prod(parameter.shape))
+    return sizes
+
+
+# --- blocks ---
+
+
+def _kind(name):
+    return name.rsplit("_", 1)[-1]
+
+
+def _parameters(block):
+    """How many parameters of each kind and shape a block has."""
+    found = block.collect_params().items()
+    return Counter((_kind(name), tuple(parameter.shape or ())) for name, parameter in found)
+
+
+def _number(parameters, kind):
+    return sum(number for (its, _), number in parameters.items() if its == kind)
+
+
+def _listed(parameters):
+    texts = [f"{number} {kind} {shape}" for (kind, shape), number in sorted(parameters.items())]
+    return ", ".join(texts[:3]) + (" ..." if len(texts) > 3 else "")
+
+
+def _same_parameters(trial, what, block, right, faulty):
+    """Raise Wrong unless both blocks have parameters of the same kinds and shapes.
+
+    faulty: pairs of a hint and a block that has other parameters by that mistake.
+    """
+    found, expected = _parameters(block), _parameters(right)
+    extra, missing = found - expected, expected - found
+    if not (extra or missing):
+        return trial.holds(what, True, None)
+    differing = extra | missing
+    if any(min(shape, default=1) < 1 for _, shape in found):
+        hint = "A layer is made and never used: it has not even learned its shape."
+    elif _number(extra, "bias") > _number(missing, "bias"):
+        hint = "Convolutions that a normalization follows have no bias: use_bias=False."
+    elif {kind for kind, _ in differing} <= {"weight", "bias"} and not any(
+        len(shape) == 4 for _, shape in differing
+    ):
+        hint = "Look at the dense layer at the end: its outputs, its inputs, its biases."
+    else:
+        if any(kind == "weight" for kind, _ in differing):
+            hint = "Compare the weights: (channels out, channels in, height, width)."
+        elif extra:
+            hint = "One normalization too many, or one of another number of channels."
+        else:
+            hint = "A normalization is missing, or two layers share one."
+        hint = next((its for its, other in faulty if _parameters(other) == found), hint)
+    raise Wrong(
+        what,
+        hint,
+        f"{_listed(extra)} too many" if extra else f"{_listed(missing)} missing",
+        _listed(missing) if missing else "none of those",
+    )
+
+
+def _agrees(trial, case, make, arguments, X, right, faults):
+    """Test that make(*arguments) is one of the right blocks, in prediction and in training.
+
+    right: makers of blocks; faults: pairs of a hint and the maker of a block with that fault.
+    Returns the learner's block and the right one, with the same numbers in their parameters.
+    """
+
+    def faulty():
+        for hint, maker in faults:
+            yield hint, trial.tie(trial.build(maker, *arguments, like=X))
+
+    block = trial.build(make, *arguments, like=X)
+    rights = [trial.build(maker, *arguments, like=X) for maker in right]
+    _same_parameters(trial, f"{case}: the parameters' shapes", block, rights[0], faulty())
+    for one in (block, *rights):
+        trial.tie(one)
+    for mode, context in MODES.items():
+        what = f"{case}: the output in {mode}"
+        Y = trial.forward(block, X, context)
+        expected = [trial.forward(one, X, context).asnumpy() for one in rights]
+        if isinstance(Y, np.ndarray) and Y.shape != expected[0].shape:
+            hint = "Which layers change height and width, and which the number of channels?"
+            same = (hint for hint, b in faulty() if trial.forward(b, X).shape == Y.shape)
+            hint = next(same, hint)
+            raise Wrong(what, hint, f"shape {Y.shape}", f"shape {expected[0].shape}")
+        Y = trial.array(what, Y, expected[0].shape)
+        nearest = numpy.argmin([numpy.abs(one - Y).max() for one in expected])
+        trial.equal(
+            what,
+            Y,
+            expected[nearest],
+            "The layers are there. Follow the data through them: what comes before what, and "
+            "where do the strides, the ReLUs and the addition stand?",
+            ((hint, trial.forward(other, X, context)) for hint, other in faulty()),
+            tolerance=5e-3,
+        )
+    right, head = rights[nearest], trial.normal(*Y.shape)
+    trial.equal(
+        f"{case}: the gradient that reaches the input",
+        trial.call(_gradient, block, X, head, what="Your block, with autograd recording,"),
+        _gradient(right, X, head),
+        "The output is right, but autograd does not see all of it: detach(), asnumpy() or "
+        "autograd.pause() hide what they touch.",
+        tolerance=2e-2,
+    )
+    return block, right
+
+
+def _gradient(block, X, head):
+    X = X.copy()
+    X.attach_grad()
+    with autograd.record():
+        Y = block(X)
+    Y.backward(head)
+    return X.grad
+
+
+def _makers(make, hints):
+    """Pairs of a hint and a maker of the block with that fault."""
+    return [(hint, partial(make, fault=fault)) for fault, hint in hints.items()]
+
+
+def _conv(num_channels, size, strides=1):
+    return nn.Conv2D(num_channels, size, strides, padding=size // 2, use_bias=False)
+
+
+def _end(X, Y, fault=None):
+    """The addition and the ReLU at the end of a block, or what `ENDS` makes of them."""
+    if fault in ("ReLU before", "ReLU twice"):
+        Y = npx.relu(Y)
+    if fault != "no shortcut":
+        Y = X + Y
+    return Y if fault in ("no ReLU", "ReLU before") else npx.relu(Y)
+
+
+class _Bottleneck(nn.Block):
+    def __init__(self, num_channels, projection=False, strides=1, place=0, fault=None):
+        super().__init__()
+        self.fault = fault
+        place = 2 if fault == "stride last" else place
+        channels = (num_channels, num_channels, 4 * num_channels)
+        self.F = nn.Sequential()
+        for i, size in enumerate((1, 3, 1)):
+            self.F.add(_conv(channels[i], size, strides if i == place else 1), nn.BatchNorm())
+            if i < {"no inner ReLU": 0, "one inner ReLU": 1}.get(fault, 2):
+                self.F.add(nn.Activation("relu"))
+        self.shortcut = nn.Sequential()
+        if projection:
+            self.shortcut.add(_conv(channels[2], 1, strides))
+            if fault != "bare projection":
+                self.shortcut.add(nn.BatchNorm())
+
+    def forward(self, X):
+        return _end(self.shortcut(X), self.F(X), self.fault)
+
+
+@exercise(
+    "3.4",
+    "The bottleneck",
+    hints=(
+        "Write down the channels on the way: 4c in, c, c, 4c out. A ReLU stands after the first "
+        "and the second normalization, none after the third: that is where the addition is.",
+        "relu(bn1(conv1(X))), then relu(bn2(conv2(Y))), then bn3(conv3(Y)); add the shortcut, "
+        "which is X or bn4(conv4(X)) with conv4 a 1x1 convolution to 4 * num_channels with the "
+        "strides; then relu.",
+    ),
+)
+def bottleneck(trial, block_class):
+    """block_class(num_channels, projection, strides): a block to 4 * num_channels channels.
+
+    The stride may sit in the first 1x1 convolution or in the 3x3. Source: He et al. 2015, figure 5.
+    """
+    faults = _makers(
+        _Bottleneck,
+        {
+            **ENDS,
+            "no inner ReLU": "ReLU also follows the first two normalizations.",
+            "one inner ReLU": "ReLU follows the second normalization too.",
+            "stride last": "The stride sits in the first 1x1 convolution or in the 3x3, not in the last.",
+            "bare projection": "The projection has a normalization too.",
+        },
+    )
+    right = [_Bottleneck, partial(_Bottleneck, place=1)]
+    c, inputs = trial.integer(2, 5), trial.integer(6, 7)
+    for case, arguments, X in [
+        ("identity", (c, False, 1), trial.normal(4, 4 * c, 5, 6)),
+        ("projection, stride 1", (c, True, 1), trial.normal(4, inputs, 5, 6)),
+        ("projection, stride 2", (c, True, 2), trial.normal(4, inputs, 8, 7)),
+    ]:
+        _agrees(trial, case, block_class, arguments, X, right, faults)
+
+
+class _PreActivation(nn.Block):
+    def __init__(self, num_channels, projection=False, strides=1, reads_x=False, fault=None):
+        super().__init__()
+        self.fault, self.reads_x = fault, reads_x
+        late = fault == "stride second"
+        self.conv1 = _conv(num_channels, 3, 1 if late else strides)
+        self.conv2 = _conv(num_channels, 3, strides if late else 1)
+        self.bn1, self.bn2 = nn.BatchNorm(), nn.BatchNorm()
+        self.shortcut = nn.Sequential()
+        if projection:
+            self.shortcut.add(_conv(num_channels, 1, strides))
+            if fault == "normalized projection":
+                self.shortcut.add(nn.BatchNorm())
+
+    def forward(self, X):
+        fault = self.fault
+        if fault in ("post-activation", "post-activation, ReLU"):
+            Y = self.bn2(self.conv2(npx.relu(self.bn1(self.conv1(X)))))
+            return _end(self.shortcut(X), Y, None if fault.endswith("ReLU") else "no ReLU")
+        Y = self._before(1, self.bn1, X)
+        reads_x = self.reads_x if len(self.shortcut) else fault != "identity reads activation"
+        shortcut = self.shortcut(X if reads_x else Y)
+        Y = self.conv2(self._before(2, self.bn2, self.conv1(Y)))
+        if fault == "no shortcut":
+            return Y
+        return _end(shortcut, Y, None if fault == "ReLU after" else "no ReLU")
+
+    def _before(self, place, norm, X):
+        """What stands before a convolution: normalization, then ReLU."""
+        if self.fault in (f"no ReLU {place}", "no ReLUs"):
+            return norm(X)
+        return norm(npx.relu(X)) if self.fault == "ReLU first" else npx.relu(norm(X))
+
+
+@exercise(
+    "3.5",
+    "Pre-activation, with a projection",
+    hints=(
+        "Start from PreActivation in section 6 of the lesson. The stride goes into conv1, and the "
+        "only new layer is a 1x1 convolution without bias, with the same stride.",
+        "Y = relu(bn1(X)); the shortcut is X, or the 1x1 convolution of Y (or of X); then "
+        "conv2(relu(bn2(conv1(Y)))) plus the shortcut, and nothing after that.",
+    ),
+)
+def preactivation(trial, block_class):
+    """block_class(num_channels, projection, strides): normalization and ReLU before each convolution.
+
+    The projection may read the input or what follows the first ReLU. Source: He et al. 2016, figure 1.
+    """
+    hints = {
+        "ReLU after": "Nothing follows the addition, no ReLU either.",
+        "no ReLUs": "Before each convolution: normalization, then ReLU. The ReLUs are missing.",
+        "no ReLU 1": "The ReLU before the first convolution is missing.",
+        "no ReLU 2": "The ReLU before the second convolution is missing.",
+        "ReLU first": "Normalization first, then ReLU.",
+        "post-activation": "Normalization and ReLU come before each convolution, not after it.",
+        "post-activation, ReLU": "This is the block of 2015. Here normalization and ReLU come "
+        "before each convolution, and nothing after the addition.",
+        "normalized projection": "The projection is a bare 1x1 convolution: no normalization on it.",
+        "identity reads activation": "Without a projection the shortcut is the block's input itself, "
+        "before any normalization. Did you overwrite it?",
+        "stride second": "The first 3x3 convolution carries the stride.",
+        "no shortcut": ENDS["no shortcut"],
+    }
+    faults = _makers(_PreActivation, hints)
+    right = [_PreActivation, partial(_PreActivation, reads_x=True)]
+    c, inputs = trial.integer(3, 5), trial.integer(6, 8)
+    for case, arguments, X in [
+        ("identity", (c, False, 1), trial.normal(4, c, 5, 6)),
+        ("projection, stride 1", (c, True, 1), trial.normal(4, inputs, 5, 6)),
+        ("projection, stride 2", (c, True, 2), trial.normal(4, inputs, 8, 7)),
+    ]:
+        _agrees(trial, case, block_class, arguments, X, right, faults)
+
+
+@exercise(
+    "3.6",
+    "The smallest picture",
+    hints=(
+        "The outer weights of a kernel need a second position. How many positions does the last "
+        "stage see at 32, at 64? Search between, or reckon: each of five layers halves.",
+        "Halving rounds up: a side of n becomes (n + 1) // 2. Five times, and 2 must be left. "
+        "The largest picture that ends in 1 has a side of 32.",
+    ),
+)
+def smallest_picture(trial, side):
+    """side: of a square picture, in pixels. Measured in a chain of one channel, strided as ResNet-18."""
+    side = trial.array("the side in pixels", side, ()).item()
+    trial.holds(
+        "the side is a whole number from 1 to 1,024",
+        side in range(1, 1025),
+        "A picture has a whole number of pixels on each side.",
+        f"{side:g}",
+    )
+    side = int(side)
+    used = _weights_used(side)
+    trial.holds(
+        f"{side} pixels: all nine weights get a gradient",
+        used == 9,
+        "Here the last stage still sees a single position, as at the lesson's 32. Try a larger one.",
+        used,
+        9,
+    )
+    used = _weights_used(side - 1)
+    trial.holds(
+        f"{side - 1} pixels: not all nine do",
+        used < 9,
+        f"It works, but is it the smallest? A side of {side - 1} works too. Try halfway to 32.",
+        used,
+        "fewer than 9",
+    )
+
+
+def _weights_used(side):
+    """How many of a kernel's nine weights get a gradient, behind the strides of ResNet-18."""
+    chain = nn.Sequential()
+    chain.add(_conv(1, 7, 2), nn.MaxPool2D(3, 2, 1), *(_conv(1, 3, 2) for _ in range(3)))
+    chain.add(_conv(1, 3))
+    chain.initialize(init.One())
+    with autograd.record():
+        total = chain(np.ones((1, 1, side, side))).sum()
+    total.backward()
+    return int((chain[-1].weight.grad() > 0).sum())
+
+
+class _CifarBlock(nn.Block):
+    def __init__(self, inputs, num_channels, strides, fault=None):
+        super().__init__()
+        self.fault, self.strides, self.more = fault, strides, num_channels - inputs
+        late = fault == "stride second"
+        self.conv1 = _conv(num_channels, 3, 1 if late else strides)
+        self.conv2 = _conv(num_channels, 3, strides if late else 1)
+        self.bn1, self.bn2 = nn.BatchNorm(), nn.BatchNorm()
+        self.projection = None
+        if self.more and fault in ("projection", "bare projection"):
+            self.projection = nn.Sequential()
+            self.projection.add(_conv(num_channels, 1, strides))
+            if fault == "projection":
+                self.projection.add(nn.BatchNorm())
+
+    def forward(self, X):
+        Y = self.conv1(X)
+        Y = self.bn1(Y) if self.fault == "no inner ReLU" else npx.relu(self.bn1(Y))
+        Y = self.bn2(self.conv2(Y))
+        return _end(self.projection(X) if self.projection else self._padded(X), Y, self.fault)
+
+    def _padded(self, X):
+        s = self.strides
+        if self.fault == "averaged" and s == 2:
+            X = npx.pooling(X, kernel=(2, 2), stride=(2, 2), pool_type="avg")
+        elif self.fault == "largest" and s == 2:
+            X = npx.pooling(X, kernel=(2, 2), stride=(2, 2), pool_type="max")
+        else:
+            start = s - 1 if self.fault == "other pixels" else 0
+            X = X[:, :, start::s, start::s]
+        if not self.more:
+            return X
+        if self.fault == "repeated":
+            return np.concatenate([X, X], axis=1)
+        before = {"both sides": self.more // 2, "in front": self.more}.get(self.fault, 0)
+        zeros = np.zeros((len(X), self.more, *X.shape[2:]))
+        return np.concatenate([zeros[:, :before], X, zeros[:, before:]], axis=1)
+
+
+def _cifar_resnet(depth, num_classes=10, fault=None):
+    places = {"no strides": (1, 1, 1), "early strides": (2, 2, 1), "three strides": (2, 2, 2)}
+    net = nn.Sequential()
+    net.add(_conv(16, 3), nn.BatchNorm())
+    if fault != "no first ReLU":
+        net.add(nn.Activation("relu"))
+    inputs = 16
+    for num_channels, strides in zip((16, 32, 64), places.get(fault, (1, 2, 2))):
+        for i in range((depth - 2) // 6):
+            net.add(_CifarBlock(inputs, num_channels, strides if i == 0 else 1, fault))
+            inputs = num_channels
+    net.add(nn.GlobalAvgPool2D(), nn.Dense(num_classes))
+    return net
+
+
+@exercise(
+    "3.7",
+    "The networks for CIFAR",
+    hints=(
+        "One block class serves everywhere: its shortcut is X, or, where the channels double, "
+        "every second pixel of X and as many channels of zeros behind.",
+        "X[:, :, ::2, ::2], then np.concatenate([X, np.zeros_like(X)], axis=1). Three stages of "
+        "(depth - 2) // 6 blocks; only the first block of stages 2 and 3 has stride 2.",
+    ),
+)
+def cifar_resnet(trial, make):
+    """make(depth, num_classes=10): a block for (N, C, H, W), with even H and W; depth = 6n + 2.
+
+    Shortcuts without parameters: option A. Source: He et al. 2015, sections 3.3 and 4.2.
+    """
+    projection = "No parameters in the shortcuts: subsample and append zeros, do not project."
+    hints = {
+        **ENDS,
+        "projection": projection,
+        "bare projection": projection,
+        "no inner ReLU": "The ReLU between the two convolutions of a block is missing.",
+        "no first ReLU": "After the first convolution come a normalization and a ReLU.",
+        "averaged": "Take every second pixel; do not average over four.",
+        "largest": "Take every second pixel, not the largest of four.",
+        "other pixels": "Start with the first pixel: 0, 2, 4 and so on.",
+        "both sides": "All zeros come behind the channels that are there, none in front.",
+        "in front": "The zeros come behind the channels that are there, not in front.",
+        "repeated": "The new channels of the shortcut are zeros, not copies.",
+        "stride second": "The first 3x3 convolution of the block carries the stride.",
+        "no strides": "Stages 2 and 3 halve height and width.",
+        "early strides": "The first stage keeps the size; stages 2 and 3 halve it.",
+        "three strides": "The first stage keeps the size; only stages 2 and 3 halve it.",
+    }
+    faults = _makers(_cifar_resnet, hints)
+    n, num_classes = trial.integer(2, 3), trial.integer(3, 9)  # not the default of ten
+    for case, arguments, colours in [
+        ("8 layers, one colour", (8,), 1),
+        ("deeper, other classes, three colours", (6 * n + 2, num_classes), 3),
+    ]:
+        X = trial.normal(4, colours, 12, 8)
+        _agrees(trial, case, make, arguments, X, [_cifar_resnet], faults)
+
+
+# --- the zoo ---
+
+
+class _Variant(nn.Block):
+    """The block of the lesson with one fault."""
+
+    def __init__(self, num_channels, projection=False, strides=1, fault=None):
+        super().__init__()
+        self.fault = fault
+        first = {"stride second": 1, "no strides": 1}.get(fault, strides)
+        self.conv1 = _conv(num_channels, 3, first)
+        self.conv2 = _conv(num_channels, 3, strides if fault == "stride second" else 1)
+        self.bn1 = nn.BatchNorm()
+        self.bn2 = None if fault == "one norm" else nn.BatchNorm()
+        self.bn3 = nn.BatchNorm() if fault == "norm at the end" else None
+        self.shortcut = nn.Sequential()
+        if projection:
+            self.shortcut.add(_conv(num_channels, 1, 1 if fault == "no strides" else strides))
+            if fault != "bare projection":
+                self.shortcut.add(nn.BatchNorm())
+
+    def forward(self, X):
+        fault = self.fault
+        Y = self.conv2(npx.relu(self.bn1(self.conv1(X))))
+        X = self.shortcut(X)
+        if fault == "late norm":
+            return npx.relu(self.bn2(X + Y))
+        if self.bn2:
+            Y = self.bn2(Y)
+        if fault == "norm at the end":
+            return npx.relu(self.bn3(X + Y))
+        return _end(X, Y, fault)
+
+
+@exercise(
+    "3.8a",
+    "Zoo: it runs until the picture halves",
+    hints=(
+        "Write down height and width along both paths for a picture of 8 x 8. Where do they part?",
+        "Whatever shrinks the picture on the one path must shrink it on the other: the third "
+        "argument of Conv2D.",
+    ),
+    options={
+        "a": (
+            False,
+            "With padding 1 a 3x3 convolution keeps the size, and with stride 2 halves it, as it should.",
+        ),
+        "b": (
+            True,
+            "F(x) is halved, its shortcut is not: 8 x 8 numbers do not add to 4 x 4.",
+        ),
+        "c": (
+            False,
+            "The channels agree on both paths: the message has the same second number twice.",
+        ),
+        "d": (False, "A normalization leaves the shape as it is."),
+    },
+)
+def shapes_differ(trial, hypothesis, block_class):
+    """hypothesis: a letter; block_class(num_channels, strides): the repaired block, with projection."""
+    hints = {
+        **ENDS,
+        "no strides": "Nothing halves the picture any more. Both paths should.",
+        "stride second": "The first 3x3 convolution carries the stride: leave it there.",
+        "bare projection": "The projection's normalization belongs there: leave it.",
+    }
+
+    def projected(maker):
+        return lambda c, strides, **fault: maker(c, True, strides, **fault)
+
+    faults = _makers(projected(_Variant), hints)
+    c, inputs = trial.integer(3, 5), trial.integer(6, 8)
+    for strides in (1, 2):
+        X = trial.normal(4, inputs, 8, 6)
+        case = f"stride {strides}"
+        try:
+            _agrees(trial, case, block_class, (c, strides), X, [projected(Residual)], faults)
+        except Wrong as wrong:
+            if "broadcast" in wrong.what:
+                wrong.hint = "The symptom is still there: the paths end in different heights."
+            raise
+
+
+def _is_the_lessons_block(trial, block_class, hints):
+    """Test a repaired block without projection; returns it, the right one and an input."""
+    faults = _makers(_Variant, hints)
+    c = trial.integer(3, 6)
+    X = trial.normal(4, c, 6, 5)
+    return *_agrees(trial, "the block", block_class, (c,), X, [Residual], faults), X
+
+
+@exercise(
+    "3.8b",
+    "Zoo: it only grows",
+    hints=(
+        "Which numbers can come out of the last thing that F does?",
+        "There is one ReLU too early and none where there should be one. It is the same ReLU.",
+    ),
+    options={
+        "a": (
+            False,
+            "gamma starts at one in the lesson's block too. Scaled down, F would still only add.",
+        ),
+        "b": (False, "As many channels go in as come out: the identity fits."),
+        "c": (
+            False,
+            "F goes through that ReLU in the lesson's block too, where many values get smaller.",
+        ),
+        "d": (
+            True,
+            "A ReLU is the last thing in F, so no value can ever be corrected downwards.",
+        ),
+    },
+)
+def only_grows(trial, hypothesis, block_class):
+    """hypothesis: a letter; block_class(num_channels): the repaired block, the lesson's."""
+    hints = {
+        **ENDS,
+        "ReLU before": "The symptom is still there: F ends in a ReLU, so it can only add.",
+        "ReLU twice": "The ReLU after the addition is there now. The one before it is still there too.",
+        "no ReLU": "Now there is no ReLU at the end at all: the lesson's block has one after the addition.",
+    }
+    _is_the_lessons_block(trial, block_class, hints)
+
+
+@exercise(
+    "3.8c",
+    "Zoo: a zero that changes everything",
+    hints=(
+        "With F = 0, follow x alone through the block. What does it meet on its way?",
+        "Everything that belongs to F must be done before the addition.",
+    ),
+    options={
+        "a": (False, "A weight of exactly zero does no harm: it makes F zero, as intended."),
+        "b": (
+            False,
+            "That ReLU is expected: the comparison is with ReLU(x), not with x.",
+        ),
+        "c": (
+            True,
+            "It normalizes x together with F(x), so the shortcut is no identity any more.",
+        ),
+        "d": (False, "There are 512 numbers in each channel: enough for a mean and a variance."),
+    },
+)
+def no_identity(trial, hypothesis, block_class):
+    """hypothesis: a letter; block_class(num_channels): the repaired block, the lesson's."""
+    hints = {
+        **ENDS,
+        "late norm": "The symptom is still there: the second normalization comes after the addition.",
+        "one norm": "The second normalization is gone. It belongs to F, behind the second convolution.",
+        "norm at the end": "F has its normalization now; there is one too many outside F.",
+    }
+    _is_the_lessons_block(trial, block_class, hints)
+
+
+@exercise(
+    "3.8d",
+    "Zoo: two answers to one batch",
+    hints=(
+        "Count the parameters by formula: two convolutions of 9 * 8 * 8, two normalizations of 2 * 8.",
+        "A normalization keeps one moving mean and one moving variance for each channel. How many "
+        "different things pass through this one?",
+    ),
+    options={
+        "a": (
+            True,
+            "Its moving averages mix the statistics of two convolutions, and fit neither.",
+        ),
+        "b": (
+            False,
+            "After 100 times the same batch, at 0.9, a share of 0.00003 of the start is left.",
+        ),
+        "c": (
+            False,
+            "The normalization subtracts the mean, and a bias with it: nothing is missing.",
+        ),
+        "d": (False, "Nothing random happens in this block, in either mode."),
+    },
+)
+def shared_norm(trial, hypothesis, block_class):
+    """hypothesis: a letter; block_class(num_channels): the repaired block, the lesson's."""
+    hints = {
+        **ENDS,
+        "one norm": "One normalization for two convolutions: each needs one of its own.",
+    }
+    block, right, X = _is_the_lessons_block(trial, block_class, hints)
+
+    def trained(block):
+        for _ in range(3):
+            with autograd.record():
+                Y = block(X)
+            Y.backward()
+        return block(X)
+
+    trial.equal(
+        "after three batches the moving averages give the right prediction",
+        trial.call(trained, block),
+        trained(right),
+        "There are two normalizations. Is each convolution followed by its own?",
+        tolerance=5e-3,
+    )
