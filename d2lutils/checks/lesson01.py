@@ -292,10 +292,10 @@ def normalized_backward(trial, function):
     "1.5",
     "The largest learning rate",
     hints=(
-        "A step with momentum 0.9 carries on in the next ones: 1 + 0.9 + 0.81 + ... = 10 times as "
-        "far in all. So by what factor should the rates of lesson 01, section 8, change?",
-        "Divide the lesson's rates by ten, and try one step of the ladder up and one down, with "
-        "two seeds each.",
+        "The lesson's rates are too large now, but not by as much as ten. Go down from them by a "
+        "factor of three at a time.",
+        "Without batch normalization, try 0.1 and 0.3, the second with several seeds. With it, 1 "
+        "and 3.",
     ),
 )
 def largest_rate(trial, without_bn, with_bn):

@@ -1,0 +1,809 @@
+"""The checks of exercises 02, batch normalization with Gluon."""
+
+import tempfile
+
+import numpy
+from mxnet import autograd, gluon, np, npx
+from mxnet.gluon import Block, nn
+
+from .engine import Wrong, choice, described, exercise
+from .reference import affine, normalize, per_channel, single
+
+ROOT = "Epsilon belongs under the root: sqrt(var + eps), not sqrt(var) + eps."
+RECORDED_PREDICTION = "record(train_mode=False)"
+CONTEXTS = {  # name to context and whether it is training
+    "nothing at all": (autograd.pause, False),
+    "record()": (autograd.record, True),
+    RECORDED_PREDICTION: (lambda: autograd.record(train_mode=False), False),
+    "train_mode()": (autograd.train_mode, True),
+}
+
+
+def _several(result, names):
+    """The learner's result as a tuple of as many arrays as there are names."""
+    arrays = isinstance(result, np.ndarray | numpy.ndarray) and result.ndim > 0
+    if not (arrays or isinstance(result, tuple | list)) or len(result) != len(names):
+        what = f"Your function returned {described(result)}, not {len(names)} arrays."
+        raise Wrong(what, f"return {', '.join(names)}")
+    return tuple(result)
+
+
+def _plain(X):
+    return X.asnumpy().astype("float64")
+
+
+@exercise(
+    "2.1",
+    "How often does it move?",
+    hints=(
+        "Lesson 02, section 3: for Gluon's layer, count the backward passes, not the forward passes.",
+        "It moves twice. After the first move: 0.9 * 0 + 0.1 * 10 = 1. The second move keeps 0.9 "
+        "of that and adds 0.1 * 10.",
+    ),
+)
+def running_mean(trial, answer):
+    """answer: the running mean after the listing, a number; measured here on Gluon's layer."""
+    X = single([[8], [12]])
+    layer = trial.build(lambda: nn.BatchNorm(in_channels=1), like=X)
+
+    def sequence():
+        with autograd.record():
+            Y = layer(X)
+        Y.backward()
+        layer(X)
+        with autograd.train_mode():
+            layer(X)
+        with autograd.record():
+            layer(X)
+            Y = layer(X)
+        Y.backward()
+        return layer.running_mean.data()
+
+    def after(moves, momentum=0.9):
+        return 10 * (1 - momentum**moves)
+
+    in_backward = "Gluon's layer moves in backward(), whatever the forward passes do."
+    trial.equal(
+        "the running mean at the end",
+        answer,
+        trial.call(sequence).item(),
+        in_backward,
+        mistakes=[
+            (f"You counted every forward pass in training mode. {in_backward}", after(4)),
+            (f"You counted every call, prediction too. {in_backward}", after(5)),
+            (f"You counted a forward pass without a backward. {in_backward}", after(3)),
+            ("One move too few: there are two backward passes.", after(1)),
+            (
+                "momentum is the weight of the old value, so a move adds 0.1 of the new.",
+                after(2, 0.1),
+            ),
+            ("The second move also shrinks what is there: 0.9 times the old value.", 2),
+        ],
+    )
+
+
+saliency = choice(
+    "2.2",
+    "The gradient of a prediction",
+    hints=(
+        "There are two modes to set, that of the forward pass and that of the backward pass.",
+        "Lesson 02, the box at the end of section 2, names both calls.",
+    ),
+    options={
+        "a": (
+            False,
+            "record() switches training mode on: the picture is normalized by its own mean and "
+            "variance, so this is the gradient of another score.",
+        ),
+        "b": (
+            False,
+            "the score is right, but a plain backward() works in training mode again and "
+            "differentiates a mean that the forward pass did not use.",
+        ),
+        "c": (True, "both passes use the running statistics, as the prediction does."),
+        "d": (
+            False,
+            "predict_mode() records nothing, so backward() has nothing to go back through and raises.",
+        ),
+    },
+)
+
+
+@exercise(
+    "2.3",
+    "Statistics of parts",
+    hints=(
+        "Weigh each part by its count. The variance of everything has two sources: the spread "
+        "inside the parts, and the distances between their means.",
+        "A part's numbers have the mean squared distance variances + (means - mean) ** 2 from the "
+        "common mean. Average that over the parts, weighed by counts.",
+    ),
+)
+def merged(trial, function):
+    """function(means, variances, counts) -> mean, var; (B, C), (B, C), (B,) -> (C,), (C,).
+
+    Source: Chan, Golub & LeVeque 1983, for two parts; here the weighted sums for any number.
+    """
+    for B, C in [(4, 3), (6, 1), (1, 2)]:
+        counts = numpy.array([trial.integer(2, 4) + 3 * i for i in range(B)])
+        parts = [
+            _plain(trial.normal(n, C, mean=2 * i % 5 - 1, std=1 + i)) for i, n in enumerate(counts)
+        ]
+        means = numpy.stack([part.mean(axis=0) for part in parts])
+        variances = numpy.stack([part.var(axis=0) for part in parts])
+        everything = numpy.concatenate(parts)
+        mean, var, n = everything.mean(axis=0), everything.var(axis=0), counts.sum()
+        weights = counts[:, None] / n
+        inside = (weights * variances).sum(axis=0)
+        between = (weights * (means - mean) ** 2).sum(axis=0)
+        result = trial.call(function, single(means), single(variances), single(counts))
+        found = _several(result, ("mean", "var"))
+        trial.equal(
+            f"the mean of everything, B = {B}, C = {C}",
+            found[0],
+            mean,
+            "A part with twice as many numbers weighs twice as much.",
+            [
+                (
+                    "The parts are not equally large: weigh each mean by its count.",
+                    means.mean(axis=0),
+                ),
+                ("Divide by the number of all values, the sum of counts.", mean * n),
+                ("Divide by the sum of counts, not by the number of parts.", mean * n / B),
+                ("That is the variance. Return the mean first.", var),
+            ],
+        )
+        trial.equal(
+            f"the variance of everything, B = {B}, C = {C}",
+            found[1],
+            var,
+            "The mean squared distance from the common mean: inside the parts and between them.",
+            [
+                ("The parts' means differ: their spread adds to the variance.", inside),
+                (
+                    "Only the spread of the means so far: add the variances inside the parts.",
+                    between,
+                ),
+                ("The parts are not equally large: weigh the variances.", variances.mean(axis=0)),
+                (
+                    "The parts are not equally large: weigh the variances as well.",
+                    variances.mean(axis=0) + between,
+                ),
+                (
+                    "The parts are not equally large: weigh the spread of the means as well.",
+                    inside + means.var(axis=0),
+                ),
+                (
+                    "The parts are not equally large: weigh both terms.",
+                    (variances + (means - mean) ** 2).mean(axis=0),
+                ),
+                ("Biased, please: divide by the number of values.", var * n / (n - 1)),
+                (
+                    "Variances add up, standard deviations do not: no root before averaging.",
+                    (weights * numpy.sqrt(variances)).sum(axis=0) ** 2 + between,
+                ),
+                ("That is the standard deviation. The variance is asked for.", numpy.sqrt(var)),
+                (
+                    "Square the means before you average, and subtract the square of the average.",
+                    inside + (weights * means).sum(axis=0) - mean**2,
+                ),
+            ],
+        )
+
+
+@exercise(
+    "2.4",
+    "Two layers in one",
+    hints=(
+        "In prediction the normalization multiplies channel i by s[i] = gamma[i] / "
+        "sqrt(var[i] + eps) and adds a constant. Put both into the convolution.",
+        "The new weight is s.reshape(-1, 1, 1, 1) * weight. The new bias is what comes out of both "
+        "layers where the convolution, without its bias, gives 0: put the old bias in, and see.",
+    ),
+)
+def fold(trial, function):
+    """function(weight, bias, gamma, beta, mean, var, eps) -> new weight, new bias.
+
+    weight: (b, a, k, k), all others (b,). Source: Jacob et al. 2018, section 3.2.
+    """
+    eps = 0.1  # large enough to see where it stands
+    for b, a, k in [(3, 3, 3), (4, 2, 1), (2, 5, 3)]:
+        weight, bias = trial.normal(b, a, k, k), trial.normal(b)
+        gamma, beta = trial.uniform(b, low=0.5, high=2), trial.normal(b)
+        mean, var = trial.normal(b, mean=1), trial.uniform(b, low=0.2, high=3)
+        arguments = weight, bias, gamma, beta, mean, var, eps
+        found = _several(trial.call(function, *arguments), ("weight", "bias"))
+        w, c, g, shift, mu, v = (_plain(argument) for argument in arguments[:-1])
+        s = g / numpy.sqrt(v + eps)
+
+        def scaled(factor, w=w):
+            return factor.reshape(-1, 1, 1, 1) * w
+
+        mistakes = [
+            (
+                "eps is missing: it stands under the root, as in the layer.",
+                scaled(g / numpy.sqrt(v)),
+            ),
+            (ROOT, scaled(g / (numpy.sqrt(v) + eps))),
+            ("Divide by the standard deviation, the root of var + eps.", scaled(g / (v + eps))),
+            ("gamma is missing.", scaled(1 / numpy.sqrt(v + eps))),
+            ("Divide by the standard deviation, do not multiply.", scaled(g * numpy.sqrt(v + eps))),
+            ("The weight is as it was. The normalization scales it.", w),
+        ]
+        if a == b:
+            along_inputs = "This scales the input channels. The output channels are axis 0."
+            mistakes.append((along_inputs, s.reshape(1, -1, 1, 1) * w))
+        if a == b == k:
+            mistakes.append(
+                ("This scales along the kernel's width: reshape to (b, 1, 1, 1).", s * w)
+            )
+        trial.equal(
+            f"the weight, {a} channels to {b}, kernel {k}",
+            found[0],
+            scaled(s),
+            "Each output channel has one factor, for all of its weights.",
+            mistakes,
+        )
+        trial.equal(
+            f"the bias, {a} channels to {b}",
+            found[1],
+            s * (c - mu) + shift,
+            "The old bias goes through the normalization like any other number: minus mean, times "
+            "the factor, plus beta.",
+            [
+                ("The running mean is missing.", s * c + shift),
+                ("The old bias goes through the normalization too: scale it.", c - s * mu + shift),
+                ("The old bias is missing.", shift - s * mu),
+                ("beta is missing.", s * (c - mu)),
+                (
+                    "The mean is scaled as well: subtract it before you multiply.",
+                    s * c - mu + shift,
+                ),
+                ("The mean is subtracted, not added.", s * (c + mu) + shift),
+                ("beta comes last, after the scaling.", s * (c - mu + shift)),
+                ("The bias is as it was. The normalization moves it.", c),
+            ],
+        )
+        X = trial.normal(2, a, 5, 4)
+        options = {"kernel": (k, k), "num_filter": b, "pad": (k // 2, k // 2)}
+        both = _plain(npx.convolution(X, weight, bias, **options))
+        normalized = (both - per_channel(mu, both)) / per_channel(numpy.sqrt(v + eps), both)
+        new = [single(trial.array("both", part, like.shape)) for part, like in zip(found, (w, c))]
+        trial.equal(
+            "one convolution gives what the two layers gave, on random pictures",
+            npx.convolution(X, *new, **options),
+            affine(normalized, gamma, beta),
+            "Look at the sign and the axis of each part again.",
+        )
+
+
+@exercise(
+    "2.5",
+    "The smallest batch that learns",
+    hints=(
+        "Count how many numbers share a mean: examples times positions. Run gradient_size on a few "
+        "shapes, from one example upwards.",
+        "With one number nothing is left, with two each becomes +1 or -1: from three on something "
+        "passes. How many examples make three numbers?",
+    ),
+)
+def smallest_batch(trial, dense, five_by_five, one_by_two):
+    """Three whole numbers, compared with what is measured here on Gluon's layer."""
+    answers = {(): dense, (5, 5): five_by_five, (1, 2): one_by_two}
+    names = {(): "the dense layer", (5, 5): "the 5 x 5 output", (1, 2): "the 1 x 2 output"}
+    for positions, answer in answers.items():
+        name = names[positions]
+        N = trial.array(f"the batch for {name}", answer, ())
+        if N < 1 or int(N) != N:
+            hint = "How many examples? That is a whole number, at least 1."
+            raise Wrong(f"the batch for {name}", hint, f"{float(N):g}", "1, or 2, or 3, ...")
+        numbers = int(N * numpy.prod(positions))
+        size = _gradient_size(trial, (min(int(N), 8), 200, *positions))
+        trial.holds(
+            f"{name}: a gradient passes",
+            size > 0.01,
+            "One number shares its mean with no other: the output is beta, whatever comes in."
+            if numbers == 1
+            else "Two numbers that share a mean become +1 and -1, whatever they were. What is the "
+            "gradient of a constant?",
+            f"typically {size:.0e}",
+            "more than 0.01",
+        )
+        size = _gradient_size(trial, (min(int(N), 8) - 1, 200, *positions)) if N > 1 else 0.0
+        trial.holds(
+            f"{name}: and with one example fewer none does",
+            size <= 0.01,
+            "Too careful: a smaller batch passes a gradient too. Count positions as well as examples.",
+            f"with one fewer typically {size:.2f}",
+            "at most 0.01",
+        )
+
+
+def _gradient_size(trial, shape):
+    """The median absolute gradient at the input; the mean would hang on a few close pairs."""
+    X, dY = trial.normal(*shape), trial.normal(*shape)
+    layer = trial.build(nn.BatchNorm, like=X)
+    X.attach_grad()
+    with autograd.record():
+        Y = layer(X)
+    Y.backward(dY)
+    return float(numpy.median(numpy.abs(_plain(X.grad))))
+
+
+@exercise(
+    "2.6",
+    "A network set right",
+    hints=(
+        "Each step keeps 0.9 of the old statistics, and a step is record(), a forward pass and a "
+        "backward(). How many steps until a hundredth is left?",
+        "Three passes over X, or more, in batches: with autograd.record(): Y = net(batch). Then "
+        "Y.backward(), and no Trainer. At the end, return net.",
+    ),
+)
+def recalibrated(trial, function):
+    """function(net, X, batch_size) -> net; net: nn.HybridSequential, X: (2000, 1, 6, 6).
+
+    Source: Ioffe & Szegedy 2015, Algorithm 2; Wu & Johnson 2021, section 3.
+    """
+    X, batch_size = trial.normal(2000, 1, 6, 6, mean=1), 100
+    net = trial.tie(trial.build(_small_net, like=X))
+    norms = [layer for layer in net if isinstance(layer, nn.BatchNorm)]
+    true = _statistics_of(net, X)
+    right = trial.forward(net, X[:20])
+    last = _statistics_of(trial.tie(trial.build(_small_net, like=X)), X[-batch_size:])
+    for layer, (mean, var) in zip(norms, true):
+        layer.running_mean.set_data(single(mean + 1.5 * numpy.sqrt(var)))
+        layer.running_var.set_data(single(4 * var))
+
+    trained = [p for p in net.collect_params().values() if p.grad_req != "null"]
+    before = [p.data().asnumpy() for p in trained]
+    returned = trial.call(function, net, X, batch_size)
+    if not isinstance(returned, Block):
+        raise Wrong(
+            f"Your function returned {described(returned)}, not the net.",
+            "Set the statistics of the net that you were given, and return it.",
+        )
+    after = trial.call(lambda: [p.data().asnumpy() for p in trained])
+    trial.holds(
+        "weights, biases, gamma and beta are what they were",
+        all(map(numpy.array_equal, before, after)),
+        "Only the running statistics may change: no Trainer, no step, no new initialization.",
+    )
+    found = trial.call(lambda: [(n.running_mean.data(), n.running_var.data()) for n in norms])
+    found = [tuple(_plain(value) for value in pair) for pair in found]
+    trial.holds(
+        "the statistics are not those of the last batch alone",
+        not _close(found, last, 0.02),
+        "Average over the batches: each of them has as much to say as the last.",
+    )
+    _compare(trial, found, true, _what_is_stale(found, true))
+    trial.equal(
+        "the net that comes back predicts with them",
+        trial.forward(returned, X[:20]),
+        right,
+        "Return the net that you were given.",
+        tolerance=0.3,
+    )
+
+
+def _what_is_stale(found, true):
+    """A hint, from how much of the stale means is left, if it is as much for each channel."""
+    left = [(f[0] - t[0]) / numpy.sqrt(t[1]) / 1.5 for f, t in zip(found, true)]
+    left, spread = numpy.mean(numpy.concatenate(left)), numpy.std(numpy.concatenate(left))
+    if spread < 0.1 and left > 0.95:
+        return (
+            "Nothing has moved. Gluon's statistics move in backward(), after a forward pass in "
+            "training mode: lesson 02, section 3."
+        )
+    if spread < 0.1 and left > 0.85:
+        return "That is one step. It moves by a tenth: go through all batches, and more than once."
+    if spread < 0.1 and left > 0.05:
+        return (
+            f"About {left:.0%} of the stale values is left: k steps leave 0.9 ** k, and one pass "
+            "is 20 steps. Make more."
+        )
+    if _close(found[:1], true[:1], 1 / 8):
+        return (
+            "The first layer is right, the next is not: it must see what the first puts out with "
+            "its new statistics, or with the batch's own."
+        )
+    return "They should be the mean and variance of all images, taken with the weights as they are."
+
+
+def _small_net():
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(8, kernel_size=3), nn.BatchNorm(), nn.Activation("relu"))
+    net.add(nn.Dense(32), nn.BatchNorm(), nn.Activation("relu"), nn.Dense(3))
+    return net
+
+
+def _statistics_of(net, X):
+    """Mean and variance before each normalization, set in the net from front to back."""
+    found = []
+    for layer in net:
+        if isinstance(layer, nn.BatchNorm):
+            axes = (0, *range(2, X.ndim))
+            found.append((_plain(X).mean(axis=axes), _plain(X).var(axis=axes)))
+            layer.running_mean.set_data(single(found[-1][0]))
+            layer.running_var.set_data(single(found[-1][1]))
+        X = layer(X)
+    return found
+
+
+def _errors(found, true):
+    """For each layer the largest errors of mean and standard deviation, in standard deviations."""
+    return [
+        (
+            numpy.abs((f[0] - t[0]) / numpy.sqrt(t[1])).max(),
+            numpy.abs(numpy.sqrt(numpy.abs(f[1]) / t[1]) - 1).max(),
+        )
+        for f, t in zip(found, true)
+    ]
+
+
+def _close(found, true, bound):
+    return bool(numpy.max(_errors(found, true)) <= bound)
+
+
+def _compare(trial, found, true, hint):
+    for i, errors in enumerate(_errors(found, true), start=1):
+        for what, error in zip(("mean", "standard deviation"), errors):
+            trial.holds(
+                f"normalization {i}: the running {what}, to an eighth of a standard deviation",
+                error <= 1 / 8,
+                hint,
+                f"off by {error:.2f} standard deviations",
+                "at most 0.125",
+            )
+
+
+@exercise(
+    "2.7a",
+    "Zoo: worse when sorted",
+    hints=(
+        "The same pictures in another order get other scores. What, in training mode, does the "
+        "score of a picture depend on?",
+        "record() switches training mode on. Predicting needs no gradient, so it needs no record().",
+    ),
+    options={
+        "a": (
+            False,
+            "evaluate() finds the same network good, whatever the order. It has learned enough.",
+        ),
+        "b": (
+            True,
+            "under record() the network is in training mode, and each batch is normalized by its "
+            "own mean and variance.",
+        ),
+        "c": (
+            False,
+            "larger batches would hide the damage on mixed pictures. In prediction mode the size "
+            "does not matter at all.",
+        ),
+        "d": (False, "the rows come back in the order in which they went in."),
+    },
+)
+def wrong_alone(trial, hypothesis, function):
+    """hypothesis: a letter; function(net, X) -> scores (N, classes), by the repaired function."""
+    X = trial.normal(6, 1, 6, 6, mean=1)
+    net = trial.tie(trial.build(_small_net, like=X))
+    right = trial.forward(net, X)
+    together = trial.forward(net, X, autograd.train_mode)
+    single_file = [trial.forward(net, X[i : i + 1], autograd.train_mode) for i in range(6)]
+    mode = "The symptom is still there: the network is in training mode. The mode decides, not the "
+    for N in (6, 1):
+        trial.equal(
+            f"a batch of {N}: the scores are those of prediction mode",
+            trial.call(function, net, X[:N]),
+            right[:N],
+            "Each row of scores belongs to one picture and to nothing else.",
+            [
+                (mode + "recording.", together[:N]),
+                (
+                    "One by one hides the company, not the mode: now each picture is normalized by "
+                    "itself.",
+                    np.concatenate(single_file)[:N],
+                ),
+                (
+                    "These add up to 1: the scores are asked for, as the specimen gave them.",
+                    npx.softmax(right[:N]),
+                ),
+            ],
+        )
+        trial.equal(
+            "and the network is what it was",
+            trial.forward(net, X),
+            right,
+            "Predicting must not move the running statistics.",
+        )
+
+
+class _Averages:
+    """The running statistics of a fresh layer for (N, C), gamma 1 and beta 0, in float64."""
+
+    def __init__(self, num_features):
+        self.mean, self.var = numpy.zeros(num_features), numpy.ones(num_features)
+
+    def train(self, X):
+        x = _plain(X)
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(axis=0)
+        self.var = 0.9 * self.var + 0.1 * x.var(axis=0)
+        return normalize(X, (0,))[0]
+
+    def predict(self, X, mean=None, var=None):
+        mean, var = (self.mean if mean is None else mean), (self.var if var is None else var)
+        return (_plain(X) - mean) / numpy.sqrt(var + 1e-5)
+
+
+def _trained(trial, layer_class, C, context=autograd.record):
+    """A layer after three batches, an input, and the averages that it should have."""
+    X = trial.normal(8, C, mean=1)
+    layer, averages = trial.build(layer_class, C), _Averages(C)
+
+    def step(batch):
+        with context():
+            Y = layer(batch)
+        if context is autograd.record:
+            Y.backward()  # where a layer of Gluon's inside would move
+        return Y
+
+    for _ in range(2):
+        trial.equal(
+            "a fresh layer leaves its input as it is in prediction, twice",
+            trial.forward(layer, X),
+            averages.predict(X),
+            "The mean starts at 0 and the variance at 1, and prediction uses them.",
+            _drifted(averages, X),
+        )
+    for _ in range(3):
+        batch = trial.normal(16, C, mean=5, std=3)
+        trial.equal(
+            "training normalizes each batch by itself",
+            trial.call(step, batch, what="A step of training"),
+            averages.train(batch),
+            "Leave the training branch as it was: it uses the batch's own statistics.",
+        )
+    return layer, X, averages
+
+
+def _drifted(averages, X):
+    """What comes out in prediction when predicting X moves the averages."""
+    moved = _Averages(X.shape[1])
+    moved.mean, moved.var = averages.mean, averages.var
+    moved.train(X)
+    half = "In prediction the {} is at rest; the {} still moves."
+    return [
+        ("A prediction moves the statistics. Only training may.", moved.predict(X)),
+        (half.format("variance", "mean"), averages.predict(X, mean=moved.mean)),
+        (half.format("mean", "variance"), averages.predict(X, var=moved.var)),
+        ("Prediction normalizes with its own batch now.", normalize(X, (0,))[0]),
+    ]
+
+
+def _unmoved(averages, X, still):
+    """What comes out in prediction when averages did not move."""
+    fresh = _Averages(len(averages.mean))
+    return [
+        (still, fresh.predict(X)),
+        ("The mean is right; the variance is not.", averages.predict(X, var=fresh.var)),
+        ("The variance is right; the mean is not.", averages.predict(X, mean=fresh.mean)),
+        ("Prediction normalizes with its own batch now.", normalize(X, (0,))[0]),
+    ]
+
+
+@exercise(
+    "2.7b",
+    "Zoo: forgetful overnight",
+    hints=(
+        "save_parameters saves parameters, and nothing else. What does the layer keep elsewhere?",
+        "In the constructor: self.params.get(name, shape=..., init=..., differentiable=False). In "
+        "forward: .data() to read, and [:] = under autograd.pause() to write.",
+    ),
+    options={
+        "a": (
+            False,
+            "gamma and beta are parameters, so they are saved: print them before and after.",
+        ),
+        "b": (
+            False,
+            "the averages have settled after fifty batches. Before saving, the predictions are right.",
+        ),
+        "c": (False, "both predictions are made in the same mode: prediction."),
+        "d": (
+            True,
+            "they are plain arrays. After loading they are what the constructor made them, 0 and 1.",
+        ),
+    },
+)
+def forgets(trial, hypothesis, layer_class):
+    """hypothesis: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
+    C = 3
+    layer, X, averages = _trained(trial, layer_class, C)
+    trial.equal(
+        "prediction uses the running statistics",
+        trial.forward(layer, X),
+        averages.predict(X),
+        "After training they should be moving averages with momentum 0.9.",
+        _unmoved(
+            averages,
+            X,
+            "The running statistics do not move any more: write into the parameter's array, "
+            "with [:] = or set_data, when training.",
+        ),
+    )
+
+    def saved_and_loaded():
+        old, new = nn.Sequential(), nn.Sequential()  # MXNet loads a lone layer by other rules
+        old.add(layer)
+        new.add(trial.build(layer_class, C, like=X))
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_parameters(f"{folder}/net")
+            new.load_parameters(f"{folder}/net")
+        return new
+
+    trial.equal(
+        "saved and loaded, it predicts the same",
+        trial.forward(trial.call(saved_and_loaded, what="Saving and loading"), X),
+        averages.predict(X),
+        "What is not a parameter is not saved.",
+        _unmoved(averages, X, "The symptom is still there: the running statistics are not saved."),
+    )
+
+    def copied():
+        copy = trial.build(layer_class, C, like=X)
+        values = zip(copy.collect_params().values(), layer.collect_params().values())
+        for new, old in values:
+            new.set_data(old.data())
+        return copy
+
+    trial.equal(
+        "all it needs is in collect_params()",
+        trial.forward(trial.call(copied, what="Copying its parameters"), X),
+        averages.predict(X),
+        "It is saved now, but not in collect_params(), so initialize() and Trainer pass it by: "
+        "make it by self.params.get.",
+    )
+
+    def trained():
+        return [p.shape for p in layer.collect_params().values() if p.grad_req != "null"]
+
+    trained = trial.call(trained)
+    trial.holds(
+        "a Trainer gets gamma and beta, and nothing else",
+        sum(int(numpy.prod(shape)) for shape in trained) == 2 * C,
+        "Running statistics are not trained: differentiable=False keeps the Trainer away. gamma and "
+        "beta are trained.",
+        f"{len(trained)} trained parameters",
+        "2",
+    )
+
+    def stepped():
+        trainer = gluon.Trainer(layer.collect_params(), "sgd", {"learning_rate": 0.1})
+        with autograd.record():
+            loss = (layer(X) ** 3).mean()
+        loss.backward()
+        trainer.step(1)
+        return True
+
+    trial.call(stepped, what="A step of training")
+
+
+@exercise(
+    "2.7c",
+    "Zoo: two evaluations, two results",
+    hints=(
+        "Nobody trained between the two evaluations. What in the layer is not what it was?",
+        "Only training may write: put the two lines that write under if autograd.is_training().",
+    ),
+    options={
+        "a": (
+            True,
+            "the update stands outside of any question for the mode, so each prediction drags the "
+            "statistics along.",
+        ),
+        "b": (
+            False,
+            "momentum sets how fast the statistics move in training. In prediction they should "
+            "not move at all.",
+        ),
+        "c": (False, "with the statistics at rest, prediction is a fixed formula: nothing random."),
+        "d": (
+            False,
+            "prediction normalizes by the running statistics, as it should, not by the batch.",
+        ),
+    },
+)
+def predicting_changes(trial, hypothesis, layer_class):
+    """hypothesis: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
+    for name, (context, training) in CONTEXTS.items():
+        if training:
+            layer, X, averages = _trained(trial, layer_class, 3, context)
+            trial.equal(
+                f"a forward pass under {name} moves the statistics",
+                trial.forward(layer, X),
+                averages.predict(X),
+                "Training mode decides, whether something is recorded or not.",
+                _unmoved(
+                    averages,
+                    X,
+                    f"Now they do not move under {name} either. In training mode they should.",
+                ),
+            )
+    layer, X, averages = _trained(trial, layer_class, 3)
+    for name, (context, training) in CONTEXTS.items():
+        if training:
+            continue
+        for which in ("first", "second"):
+            trial.equal(
+                f"under {name} the {which} prediction uses the averages of training",
+                trial.forward(layer, X, context),
+                averages.predict(X),
+                f"Under {name} a prediction moves the statistics. Ask for training, no more.",
+                _drifted(averages, X),
+            )
+
+
+@exercise(
+    "2.7d",
+    "Zoo: a score that hangs on looking",
+    hints=(
+        "record(train_mode=False) records, and predicts. Which of the two does the specimen ask for?",
+        "autograd.is_training() is the question, in place of autograd.is_recording().",
+    ),
+    options={
+        "a": (False, "momentum plays no part in the output Y, in either branch."),
+        "b": (
+            False,
+            "epsilon is in both branches, and too small to matter for pictures that differ.",
+        ),
+        "c": (
+            True,
+            "record(train_mode=False) records without training. The function takes the one for "
+            "the other.",
+        ),
+        "d": (
+            False,
+            "nothing of the two scores is computed by backward(): they differ before it is called.",
+        ),
+    },
+)
+def asks_recording(trial, hypothesis, function):
+    """hypothesis: a letter; function(X, gamma, beta, mean, var, eps, momentum) -> Y, mean, var.
+
+    X, Y: (N, C, H, W), all others (C,); the mean and variance that come back are the new ones.
+    """
+    X, C, axes = trial.normal(4, 3, 5, 2, mean=2), 3, (0, 2, 3)
+    gamma, beta = trial.uniform(C, low=0.5, high=2), trial.normal(C)
+    mean, var = trial.normal(C), trial.uniform(C, low=0.5, high=2)
+    old = _plain(mean), _plain(var)
+    x = _plain(X)
+    new = 0.9 * old[0] + 0.1 * x.mean(axis=axes), 0.9 * old[1] + 0.1 * x.var(axis=axes)
+    by_batch = affine(normalize(X, axes)[0], gamma, beta)
+    by_average = (x - per_channel(old[0], X)) / per_channel(numpy.sqrt(old[1] + 1e-5), X)
+    by_average = affine(by_average, gamma, beta)
+    for name, (context, training) in CONTEXTS.items():
+        result = trial.call(function, X, gamma, beta, mean, var, 1e-5, 0.9, context=context)
+        Y, *averages = _several(result, ("Y", "moving_mean", "moving_var"))
+        mode = "trains: the batch's own statistics" if training else "predicts: the moving averages"
+        if name == RECORDED_PREDICTION:
+            hint = "The symptom is still there: recording decides. Ask for training."
+        elif training:
+            hint = (
+                f"{name} is training mode, with or without recording. Ask is_training(), no more."
+            )
+        else:
+            hint = "Outside of training mode the moving averages normalize."
+        trial.equal(
+            f"{name} {mode}",
+            Y,
+            by_batch if training else by_average,
+            "Leave the formulas of both branches as they were.",
+            [(hint, by_average if training else by_batch)],
+        )
+        for what, value, moved, rest in zip(("mean", "variance"), averages, new, old):
+            trial.equal(
+                f"{name}: the moving {what} {'moves' if training else 'stays'}",
+                value,
+                moved if training else rest,
+                "Moving averages move in training, and only there.",
+            )

@@ -1,0 +1,568 @@
+"""Right and wrong answers to exercises 02. A wrong one comes with a piece of the hint it must get."""
+
+from d2lutils import BatchNorm, batch_norm, batches
+
+import numpy
+from mxnet import autograd, gluon, np
+from mxnet.gluon import nn
+
+# --- 2.3 ---
+
+
+def merge(means, variances, counts):
+    weights = (counts / counts.sum()).reshape(-1, 1)
+    mean = (weights * means).sum(axis=0)
+    return mean, (weights * (variances + (means - mean) ** 2)).sum(axis=0)
+
+
+def merge_one_by_one(means, variances, counts):
+    """Two at a time, as Chan et al. have it."""
+    n, mean, squares = 0, 0, 0
+    for m, v, k in zip(means.asnumpy(), variances.asnumpy(), counts.asnumpy()):
+        gap = m - mean
+        squares = squares + v * k + gap**2 * n * k / (n + k)
+        mean = mean + gap * k / (n + k)
+        n += k
+    return [mean, squares / n]
+
+
+def merge_in_one_array(means, variances, counts):
+    return np.stack(merge(means, variances, counts))
+
+
+def merge_by_moments(means, variances, counts):
+    n = counts.sum().item()
+    mean = np.dot(counts, means) / n
+    return mean, np.dot(counts, variances + means**2) / n - mean**2
+
+
+def other_var(var_of):
+    """merge, with another variance; var_of(means, variances, weights, mean)."""
+
+    def function(means, variances, counts):
+        weights, mean = (counts / counts.sum()).reshape(-1, 1), merge(means, variances, counts)[0]
+        return mean, var_of(means, variances, weights, mean)
+
+    return function
+
+
+# --- 2.4 ---
+
+
+def folding(weight, bias, gamma, beta, mean, var, eps):
+    scale = gamma / np.sqrt(var + eps)
+    return weight * scale.reshape(-1, 1, 1, 1), scale * (bias - mean) + beta
+
+
+def folding_in_numpy(*arguments):
+    w, b, g, s, m, v = (a.asnumpy() for a in arguments[:-1])
+    std = (v + arguments[-1]) ** 0.5
+    return [numpy.einsum("o,oikl->oikl", g / std, w), s + g * b / std - m * g / std]
+
+
+def folding_by_loop(weight, bias, gamma, beta, mean, var, eps):
+    weight, bias = weight.copy(), bias.copy()
+    for i in range(len(bias)):
+        factor = gamma[i] / (var[i] + eps) ** 0.5
+        weight[i] *= factor
+        bias[i] = (bias[i] - mean[i]) * factor + beta[i]
+    return weight, bias
+
+
+def folding_with(scale_of=None, bias_of=None, weight_of=None):
+    """folding with a mistake in the scale, the weight or the bias."""
+
+    def function(weight, bias, gamma, beta, mean, var, eps):
+        scale = gamma / np.sqrt(var + eps)
+        if scale_of:
+            scale = scale_of(gamma, var, eps)
+        new_bias = scale * (bias - mean) + beta
+        if bias_of:
+            new_bias = bias_of(scale, bias, mean, beta)
+        if weight_of:
+            return weight_of(weight, scale), new_bias
+        return scale.reshape(-1, 1, 1, 1) * weight, new_bias
+
+    return function
+
+
+# --- 2.6 ---
+
+
+def is_norm(layer):
+    return isinstance(layer, nn.BatchNorm)
+
+
+def by_layers(net, X, batch_size):
+    """Exact statistics, from front to back."""
+    Y = X
+    for layer in net:
+        if is_norm(layer):
+            axes = (0, *range(2, Y.ndim))
+            layer.running_mean.set_data(Y.mean(axis=axes))
+            layer.running_var.set_data(Y.var(axis=axes))
+        Y = layer(Y)
+    return net
+
+
+def by_steps(passes, step=lambda net: None, context=autograd.record):
+    """Moving averages of some passes, each in another order."""
+
+    def function(net, X, batch_size):
+        for seed in range(passes):
+            for rows, _ in batches((X, X), batch_size, seed=seed):
+                with context():
+                    loss = (net(rows) ** 2).mean()
+                loss.backward()
+                step(net)
+        return net
+
+    return function
+
+
+def by_cumulative_average(net, X, batch_size):
+    """One pass; the momentum is such that all batches weigh the same."""
+    norms = [layer for layer in net if is_norm(layer)]
+    for k, start in enumerate(range(0, len(X), batch_size)):
+        for layer in norms:
+            layer._kwargs["momentum"] = k / (k + 1)
+        with autograd.record():
+            Y = net(X[start : start + batch_size])
+        Y.backward()
+    for layer in norms:
+        layer._kwargs["momentum"] = 0.9
+    return net
+
+
+def by_one_large_batch(net, X, batch_size):
+    for _ in range(60):
+        with autograd.record():
+            Y = net(X)
+        Y.backward()
+    return net
+
+
+def forward_only(net, X, batch_size):
+    for _ in range(5):
+        for start in range(0, len(X), batch_size):
+            with autograd.record():
+                net(X[start : start + batch_size])
+    return net
+
+
+def first_batches(count, momentum=0.9, last=False):
+    def function(net, X, batch_size):
+        for layer in net:
+            if is_norm(layer):
+                layer._kwargs["momentum"] = momentum
+        starts = list(range(0, len(X), batch_size))[-count if last else 0 :][:count]
+        for start in starts:
+            with autograd.record():
+                Y = net(X[start : start + batch_size])
+            Y.backward()
+        return net
+
+    return function
+
+
+def training_step(net):
+    gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01}).step(1)
+
+
+def new_gamma(net, X, batch_size):
+    by_layers(net, X, batch_size)
+    for layer in net:
+        if is_norm(layer):
+            layer.gamma.set_data(np.ones(layer.gamma.shape))
+    return net
+
+
+def by_layers_stale(net, X, batch_size):
+    """What reaches each layer is computed with the old statistics of the layers before it."""
+    inputs, Y = [], X
+    for layer in net:
+        inputs.append(Y)
+        Y = layer(Y)
+    for layer, Y in zip(net, inputs):
+        if is_norm(layer):
+            axes = (0, *range(2, Y.ndim))
+            layer.running_mean.set_data(Y.mean(axis=axes))
+            layer.running_var.set_data(Y.var(axis=axes))
+    return net
+
+
+def reset(net, X, batch_size):
+    for layer in net:
+        if is_norm(layer):
+            layer.running_mean.set_data(np.zeros(layer.running_mean.shape))
+            layer.running_var.set_data(np.ones(layer.running_var.shape))
+    return net
+
+
+def a_new_net(net, X, batch_size):
+    by_layers(net, X, batch_size)
+    other = nn.HybridSequential()
+    other.add(nn.Dense(3))
+    other.initialize()
+    return other
+
+
+# --- 2.7a ---
+
+
+def predicting(context):
+    def function(net, X, batch_size=250):
+        with context():
+            parts = [net(X[i : i + batch_size]) for i in range(0, len(X), batch_size)]
+        return np.concatenate(parts)
+
+    return function
+
+
+def plain_call(net, X):
+    return net(X).asnumpy()
+
+
+def one_by_one(net, X):
+    return predicting(autograd.record)(net, X, batch_size=1)
+
+
+def after_refreshing(net, X):
+    right = net(X)
+    by_steps(1)(net, X, len(X))
+    return right
+
+
+# --- 2.7b and 2.7c ---
+
+
+class Kept(BatchNorm):
+    """A right layer. The others differ from it in one thing."""
+
+    def __init__(self, num_features):
+        super().__init__(num_features, num_dims=2)
+
+
+class GluonInside(nn.HybridBlock):
+    """Gluon's layer, whose averages move in backward()."""
+
+    def __init__(self, num_features):
+        super().__init__()
+        self.norm = nn.BatchNorm(in_channels=num_features)
+
+    def hybrid_forward(self, F, X):
+        return self.norm(X)
+
+
+class InPlainArrays(Kept):
+    """The specimen of 2.7b."""
+
+    plain = ("moving_mean", "moving_var")
+
+    def __init__(self, num_features):
+        super().__init__(num_features)
+        starts = {"moving_mean": np.zeros(num_features), "moving_var": np.ones(num_features)}
+        self.arrays = {name: starts[name] for name in self.plain}
+
+    def forward(self, X):
+        names = "moving_mean", "moving_var"
+        old = [self.arrays[n] if n in self.plain else getattr(self, n).data() for n in names]
+        Y, *new = batch_norm(X, self.gamma.data(), self.beta.data(), *old, 1e-5, 0.9)
+        if autograd.is_training():
+            with autograd.pause():
+                old[0][:], old[1][:] = new
+        return Y
+
+
+class OnlyTheMeanKept(InPlainArrays):
+    plain = ("moving_var",)
+
+
+class Written(nn.Block):
+    """Another right layer: set_data, no inheritance, constants in place of parameters if asked."""
+
+    settings = {"grad_req": "null"}
+    make = None
+
+    def __init__(self, units):
+        super().__init__()
+        with self.name_scope():
+            self.scale = self.params.get("gamma", shape=(units,), init="ones")
+            self.shift = self.params.get("beta", shape=(units,), init="zeros")
+            get = self.make or self.params.get
+            self.mu = get("running_mean", shape=(units,), init="zeros", **self.settings)
+            self.sigma2 = get("running_var", shape=(units,), init="ones", **self.settings)
+
+    def write(self, mu, sigma2):
+        self.mu.set_data(0.9 * self.mu.data() + 0.1 * mu)
+        self.sigma2.set_data(0.9 * self.sigma2.data() + 0.1 * sigma2)
+
+    def forward(self, X):
+        mu, sigma2 = self.mu.data(), self.sigma2.data()
+        if autograd.is_training():
+            mu = X.mean(axis=0)
+            sigma2 = ((X - mu) ** 2).mean(axis=0)
+            with autograd.pause():
+                self.write(mu, sigma2)
+        return self.scale.data() * (X - mu) / (sigma2 + 1e-5) ** 0.5 + self.shift.data()
+
+
+class Trained(Written):
+    settings = {}
+
+
+class Direct(Written):
+    @staticmethod
+    def make(*arguments, **settings):
+        parameter = gluon.Parameter(*arguments, **settings)
+        parameter.initialize()
+        return parameter
+
+
+class Unwritten(Written):
+    def write(self, mu, sigma2):
+        pass
+
+
+class NothingTrained(Kept):
+    def __init__(self, num_features):
+        super().__init__(num_features)
+        self.gamma.grad_req = "null"
+
+
+def moving(mean_moves, var_moves):
+    """A layer whose averages move when these functions of (training, recording) say so."""
+
+    class Layer(Written):
+        def forward(self, X):
+            modes = autograd.is_training(), autograd.is_recording()
+            mean = X.mean(axis=0)
+            var = ((X - mean) ** 2).mean(axis=0)
+            with autograd.pause():
+                if mean_moves(*modes):
+                    self.mu.set_data(0.9 * self.mu.data() + 0.1 * mean)
+                if var_moves(*modes):
+                    self.sigma2.set_data(0.9 * self.sigma2.data() + 0.1 * var)
+            if not autograd.is_training():
+                mean, var = self.mu.data(), self.sigma2.data()
+            return self.scale.data() * (X - mean) / np.sqrt(var + 1e-5) + self.shift.data()
+
+    return Layer
+
+
+def always(training, recording):
+    return True
+
+
+def in_training(training, recording):
+    return training
+
+
+def when_recording(training, recording):
+    return recording
+
+
+def when_both(training, recording):
+    return training and recording
+
+
+def when_either(training, recording):
+    return training or recording
+
+
+def never(training, recording):
+    return False
+
+
+class OwnBatch(Kept):
+    def forward(self, X):
+        with autograd.train_mode():
+            return super().forward(X)
+
+
+# --- 2.7d ---
+
+
+def by_mode(trains):
+    """batch_norm with another question for its branch."""
+
+    def function(X, gamma, beta, mean, var, eps, momentum):
+        mode = autograd.train_mode if trains() else autograd.predict_mode
+        with mode():
+            return batch_norm(X, gamma, beta, mean, var, eps, momentum)
+
+    return function
+
+
+def spelled_out(X, g, b, mu, v, eps, m):
+    rows = X.transpose(0, 2, 3, 1).reshape(-1, X.shape[1])
+    batch_mean = rows.mean(axis=0)
+    batch_var = (rows**2).mean(axis=0) - batch_mean**2
+    training = autograd.is_training()
+    used = (batch_mean, batch_var) if training else (mu, v)
+    rows = g * (rows - used[0]) / (used[1] + eps) ** 0.5 + b
+    N, C, H, W = X.shape
+    if training:
+        mu, v = mu + (1 - m) * (batch_mean - mu), v + (1 - m) * (batch_var - v)
+    return [rows.reshape(N, H, W, C).transpose(0, 3, 1, 2), mu, v]
+
+
+def frozen_averages(X, gamma, beta, mean, var, eps, momentum):
+    return batch_norm(X, gamma, beta, mean, var, eps, momentum)[0], mean, var
+
+
+RIGHT = {
+    "running_mean": [(1.9,), (np.array(1.9),)],
+    "saliency": [("c",), (" (C) ",)],
+    "merged": [(merge,), (merge_one_by_one,), (merge_by_moments,), (merge_in_one_array,)],
+    "fold": [(folding,), (folding_in_numpy,), (folding_by_loop,)],
+    "smallest_batch": [(3, 1, 2), (3.0, np.array(1), numpy.int64(2))],
+    "recalibrated": [
+        (by_layers,),
+        (by_steps(3),),
+        (by_cumulative_average,),
+        (by_one_large_batch,),
+    ],
+    "wrong_alone": [
+        ("b", predicting(autograd.predict_mode)),
+        ("B", plain_call),
+        ("b", predicting(lambda: autograd.record(train_mode=False))),
+    ],
+    "forgets": [("d", Kept), ("d", Written), ("d", GluonInside)],
+    "predicting_changes": [
+        ("a", Kept),
+        ("a", moving(in_training, in_training)),
+        ("a", Written),
+    ],
+    "asks_recording": [("c", batch_norm), ("c", spelled_out)],
+}
+
+WRONG = {
+    "running_mean": [
+        ((3.439,), "every forward pass in training"),
+        ((4.0951,), "prediction too"),
+        ((2.71,), "a forward pass without a backward"),
+        ((1.0,), "One move too few"),
+        ((9.9,), "weight of the old value"),
+        ((2.0,), "shrinks"),
+        ((10,), "moves in backward()"),
+    ],
+    "saliency": [(("a",), "another score"), (("b",), "plain backward()"), (("d",), "raises")],
+    "merged": [
+        ((lambda m, v, n: (m.mean(axis=0), merge(m, v, n)[1]),), "not equally large"),
+        ((lambda m, v, n: ((n.reshape(-1, 1) * m).sum(axis=0), v[0]),), "number of all values"),
+        ((lambda m, v, n: ((n.reshape(-1, 1) * m).mean(axis=0), v[0]),), "number of parts"),
+        ((lambda m, v, n: merge(m, v, n)[::-1],), "mean first"),
+        ((lambda m, v, n: merge(m, v, n)[0],), "return mean, var"),
+        ((lambda m, v, n: (merge(m, v, n)[0], v),), "which axes"),
+        ((other_var(lambda m, v, w, mean: (w * v).sum(axis=0)),), "their spread adds"),
+        ((other_var(lambda m, v, w, mean: v.mean(axis=0)),), "weigh the variances"),
+        ((other_var(lambda m, v, w, mean: (w * (m - mean) ** 2).sum(axis=0)),), "inside the parts"),
+        (
+            (other_var(lambda m, v, w, mean: (v + (m - mean) ** 2).mean(axis=0)),),
+            "weigh both terms",
+        ),
+        (
+            (
+                other_var(
+                    lambda m, v, w, mean: (
+                        (w * v).sum(axis=0) + ((m - m.mean(axis=0)) ** 2).mean(axis=0)
+                    )
+                ),
+            ),
+            "spread of the means as well",
+        ),
+        (
+            (
+                lambda m, v, n: (
+                    merge(m, v, n)[0],
+                    merge(m, v, n)[1] * n.sum() / (n.sum() - 1),
+                ),
+            ),
+            "Biased",
+        ),
+        ((lambda m, v, n: (merge(m, v, n)[0], merge(m, v, n)[1] ** 0.5),), "standard deviation"),
+    ],
+    "fold": [
+        ((folding_with(lambda g, v, e: g / np.sqrt(v)),), "eps is missing"),
+        ((folding_with(lambda g, v, e: g / (np.sqrt(v) + e)),), "under the root"),
+        ((folding_with(lambda g, v, e: g / (v + e)),), "the root of var"),
+        ((folding_with(lambda g, v, e: 1 / np.sqrt(v + e)),), "gamma is missing"),
+        ((folding_with(weight_of=lambda w, s: w),), "as it was"),
+        ((folding_with(weight_of=lambda w, s: s.reshape(1, -1, 1, 1) * w),), "input channels"),
+        ((folding_with(weight_of=lambda w, s: s * w),), "kernel's width"),
+        ((folding_with(bias_of=lambda s, b, m, beta: s * b + beta),), "running mean is missing"),
+        ((folding_with(bias_of=lambda s, b, m, beta: b - s * m + beta),), "scale it"),
+        ((folding_with(bias_of=lambda s, b, m, beta: beta - s * m),), "old bias is missing"),
+        ((folding_with(bias_of=lambda s, b, m, beta: s * (b - m)),), "beta is missing"),
+        ((folding_with(bias_of=lambda s, b, m, beta: s * b - m + beta),), "mean is scaled"),
+        ((folding_with(bias_of=lambda s, b, m, beta: s * (b + m) + beta),), "not added"),
+        ((folding_with(bias_of=lambda s, b, m, beta: s * (b - m + beta)),), "beta comes last"),
+        ((lambda *a: folding(*a)[0],), "return weight, bias"),
+    ],
+    "smallest_batch": [
+        ((2, 1, 1), "+1 and -1"),
+        ((1, 1, 2), "the output is beta"),
+        ((3, 2, 2), "Too careful"),
+        ((3, 1, 1), "+1 and -1"),
+        ((128, 1, 2), "Too careful"),
+        ((0, 1, 2), "whole number"),
+        ((2.5, 1, 2), "whole number"),
+        ((3, 1, [2]), "which axes"),
+    ],
+    "recalibrated": [
+        ((forward_only,), "Nothing has moved"),
+        ((by_steps(3, context=lambda: autograd.record(train_mode=False)),), "Nothing has moved"),
+        ((by_steps(1),), "one pass is 20 steps"),
+        ((first_batches(1),), "one step"),
+        ((first_batches(20, momentum=0),), "Average over the batches"),
+        ((first_batches(1, momentum=0, last=True),), "Average over the batches"),
+        ((by_steps(3, training_step),), "no step"),
+        ((new_gamma,), "no new initialization"),
+        ((by_layers_stale,), "first layer is right"),
+        ((reset,), "of all images"),
+        ((lambda net, X, n: by_layers(net, X, n)(X),), "return it"),
+        ((a_new_net,), "Return the net that you were given"),
+    ],
+    "wrong_alone": [
+        (("d", plain_call), "in which they went in"),
+        (("b", predicting(autograd.record)), "still there"),
+        (("b", predicting(autograd.train_mode)), "still there"),
+        (("b", one_by_one), "One by one"),
+        (("b", lambda net, X: plain_call(net, X).argmax(axis=1)), "which axes"),
+        (("b", after_refreshing), "must not move"),
+    ],
+    "forgets": [
+        (("a", Kept), "parameters, so they are saved"),
+        (("d", InPlainArrays), "still there"),
+        (("d", OnlyTheMeanKept), "the variance is not"),
+        (("d", Trained), "differentiable=False"),
+        (("d", Direct), "self.params.get"),
+        (("d", Unwritten), "do not move any more"),
+        (("d", OwnBatch), "its own batch"),
+        (("d", NothingTrained), "beta are trained"),
+    ],
+    "predicting_changes": [
+        (("b", Kept), "not move at all"),
+        (("a", moving(always, always)), "Only training may"),
+        (("a", moving(always, in_training)), "the mean still moves"),
+        (("a", moving(in_training, always)), "the variance still moves"),
+        (("a", moving(never, never)), "do not move"),
+        (("a", moving(when_either, when_either)), "Only training may"),
+        (("a", moving(when_recording, when_recording)), "do not move under train_mode()"),
+        (("a", moving(when_both, when_both)), "do not move under train_mode()"),
+        (("a", OwnBatch), "its own batch"),
+    ],
+    "asks_recording": [
+        (("d", batch_norm), "before it is called"),
+        (("c", by_mode(autograd.is_recording)), "still there"),
+        (
+            ("c", by_mode(lambda: autograd.is_recording() and autograd.is_training())),
+            "with or without recording",
+        ),
+        (("c", by_mode(lambda: autograd.is_recording() or autograd.is_training())), "still there"),
+        (("c", by_mode(lambda: False)), "is training mode"),
+        (("c", by_mode(lambda: True)), "Outside of training"),
+        (("c", frozen_averages), "move in training"),
+    ],
+}
