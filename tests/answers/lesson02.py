@@ -454,7 +454,7 @@ WRONG = {
         ((lambda m, v, n: ((n.reshape(-1, 1) * m).mean(axis=0), v[0]),), "number of parts"),
         ((lambda m, v, n: merge(m, v, n)[::-1],), "mean first"),
         ((lambda m, v, n: merge(m, v, n)[0],), "return mean, var"),
-        ((lambda m, v, n: (merge(m, v, n)[0], v),), "which axes"),
+        ((lambda m, v, n: (merge(m, v, n)[0], v),), "Compare the two shapes"),
         ((other_var(lambda m, v, w, mean: (w * v).sum(axis=0)),), "their spread adds"),
         ((other_var(lambda m, v, w, mean: v.mean(axis=0)),), "weigh the variances"),
         ((other_var(lambda m, v, w, mean: (w * (m - mean) ** 2).sum(axis=0)),), "inside the parts"),
@@ -508,7 +508,7 @@ WRONG = {
         ((128, 1, 2), "Too careful"),
         ((0, 1, 2), "whole number"),
         ((2.5, 1, 2), "whole number"),
-        ((3, 1, [2]), "which axes"),
+        ((3, 1, [2]), "Compare the two shapes"),
     ],
     "recalibrated": [
         ((forward_only,), "Nothing has moved"),
@@ -529,7 +529,7 @@ WRONG = {
         (("b", predicting(autograd.record)), "still there"),
         (("b", predicting(autograd.train_mode)), "still there"),
         (("b", one_by_one), "One by one"),
-        (("b", lambda net, X: plain_call(net, X).argmax(axis=1)), "which axes"),
+        (("b", lambda net, X: plain_call(net, X).argmax(axis=1)), "Compare the two shapes"),
         (("b", after_refreshing), "must not move"),
     ],
     "forgets": [
