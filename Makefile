@@ -25,7 +25,7 @@ lab: $(READY)  ## open the course in JupyterLab
 	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: $(READY)  ## run every test, the notebooks included
-	MPLBACKEND=agg $(BIN)/pytest --cov
+	MPLBACKEND=agg OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal --cov
 	OMP_NUM_THREADS=1 $(BIN)/pytest notebooks --timeout=600 -W default \
 	  --numprocesses=auto --dist=loadfile --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
