@@ -14,7 +14,7 @@ from d2lutils.checks import engine
 
 import numpy
 import pytest
-from mxnet import autograd, np, npx
+from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import Block, nn
 
 ANSWERS = {lesson: importlib.import_module(f"answers.lesson{lesson}") for lesson in check.LESSONS}
@@ -267,6 +267,110 @@ def test_the_line_that_failed_is_named(say):
     assert "in line" in said and "return X @ np.ones((1000, 3))" in said
 
 
+class Unprepared(nn.Block):
+    def __init__(self, num_features):
+        self.layer = nn.Dense(num_features)
+
+
+class Unregistered(nn.Block):
+    def __init__(self, num_features):
+        super().__init__()
+        self.weight = gluon.Parameter("weight", shape=(num_features,))
+
+    def forward(self, X):
+        return X * self.weight.data()
+
+
+class WithoutData(nn.Block):
+    def __init__(self, num_features):
+        super().__init__()
+        self.gamma = self.params.get("gamma", shape=(num_features,), init="ones")
+
+    def forward(self, X):
+        return X * self.gamma
+
+
+class Misnamed(nn.Block):
+    def __init__(self, num_features):
+        super().__init__()
+
+    def hybrid_forward(self, F, X):
+        return X
+
+
+def filled(X, *_):
+    Y = np.zeros_like(X)
+    Y[0] = 2 * X[0]
+    return 2 * Y
+
+
+def overwritten(X, *_):
+    Y = 2 * X
+    Y += 1
+    return Y
+
+
+def mixed(outer, inner):
+    block = outer()
+    block.add(inner)
+    return block
+
+
+EXCEPTIONS = {  # what goes wrong, and the word for it
+    "arguments": (lambda X: X, "how many, and in which order"),
+    "a name": (lambda *_: unheard_of, "spelled"),  # noqa: F821
+    "an attribute": (lambda X, *_: X.maen(), "spelled"),
+    "an integer": (lambda *_: range(2.0), "// divides"),
+    "two types": (lambda X, *_: X.T @ np.ones(X.shape, dtype="float64"), "float32"),
+    "a shape": (lambda X, *_: X.reshape(7, 7, 7), "Print what stands in that line"),
+}
+BLOCK_EXCEPTIONS = {
+    "no super": (Unprepared, "super().__init__()"),
+    "no parameter": (Unregistered, "are found"),
+    "no data": (WithoutData, "its .data() is"),
+    "another method": (Misnamed, "an nn.Block needs forward(self, X)"),
+    "a block in a hybrid one": (
+        lambda n: mixed(nn.HybridSequential, nn.Lambda("relu")),
+        "use nn.Sequential",
+    ),
+    "half a channel": (lambda n: nn.Conv2D(n / 8, 1), "int(...) rounds down"),
+    "an instance": (nn.Dense(3), "not what it made"),
+    "a fixed shape": (lambda n: nn.Dense(n, in_units=99), "in_channels, perhaps"),
+    "nothing": (lambda n: nn.Sequential().add(nn.Dense(n)), "what .add() returns"),
+}
+RECORDED_EXCEPTIONS = {
+    "filled": (filled, "build a new one"),
+    "overwritten": (overwritten, "no array may be overwritten"),
+    "detached": (lambda X, *_: X.detach(), "Nothing of this was recorded"),
+    "NumPy": (lambda X, *_: X.asnumpy(), "That is a NumPy array"),
+}
+
+
+@pytest.mark.parametrize("what", EXCEPTIONS)
+def test_an_exception_of_a_function_gets_a_hint(say, what):
+    function, word = EXCEPTIONS[what]
+    assert word in " ".join(say(check.layer_norm, function).split())
+
+
+@pytest.mark.parametrize("what", BLOCK_EXCEPTIONS)
+def test_an_exception_of_a_block_gets_a_hint(say, what):
+    make, word = BLOCK_EXCEPTIONS[what]
+    assert word in " ".join(say(check.moving_variance, "c", make).split())
+
+
+@pytest.mark.parametrize("what", RECORDED_EXCEPTIONS)
+def test_an_exception_under_record_gets_a_hint(what):
+    function, word = RECORDED_EXCEPTIONS[what]
+    trial = engine.Trial()
+    with pytest.raises(engine.Wrong) as raised:
+        trial.gradient(function, trial.normal(2, 3), trial.normal(2, 3))
+    assert word in raised.value.hint
+
+
+def test_a_partly_blank_answer_is_not_answered_yet(say):
+    assert "Some of it is still blank" in say(check.batch_by_hand, [1, 1, ..., 9, 1, 1, 1, -7])
+
+
 def test_a_swallowed_time_limit_comes_again(say, monkeypatch):
     monkeypatch.setattr(engine, "SECONDS", 0.2)
 
@@ -330,7 +434,7 @@ def test_the_first_hint_comes_with_an_answer(capsys):
     fresh = engine.choice("9", "Fresh", ("two", "three"), {"a": (True, "why")})
     fresh(...)
     check.hint(1)
-    assert "comes with an answer" in capsys.readouterr().out
+    assert "comes with a wrong answer" in capsys.readouterr().out
 
 
 def test_the_course_does_not_hide_its_own_mistakes_in_a_traceback(capsys):

@@ -21,7 +21,7 @@ for _lesson in LESSONS:  # so that check.layer_norm is there, whichever lesson i
     globals().update(exercises(_lesson))
 
 
-def summary(lesson):
+def summary(lesson=None):
     """Print what is done of a lesson's exercises, "01" to "04", what was right once stays done."""
     if lesson not in LESSONS:
         print(f"There is no lesson {lesson!r}; choose one of {', '.join(LESSONS)}, as text.")

@@ -75,6 +75,7 @@ class Exercise:
                 "not checked yet", f"\n  The check cannot read this answer: {_raised(error)}."
             )
         else:
+            self.hints[0] = None
             for letter, (right, reason) in (self.options or {}).items():
                 if not right:
                     trial.passed.append(f"({letter}) is not: {reason}")
@@ -85,7 +86,7 @@ class Exercise:
         if number not in (1, 2, 3):
             print(f"There are three hints: hint(1), hint(2), hint(3), not hint({number!r}).")
         elif self.hints[number - 1] is None:
-            print(f"{self.number} {self.title}: the first hint comes with an answer. Try one.")
+            print(f"{self.number} {self.title}: the first hint comes with a wrong answer.")
         else:
             print(f"{self.number} {self.title}, {self._hint(number)}")
 
@@ -160,6 +161,10 @@ class Trial:
         """A float32 array of uniform numbers; draws nothing from MXNet's generator."""
         return np.array(self.rng.uniform(low, high, shape), dtype="float32")
 
+    def factors(self, *shape):
+        """Random gammas: of either sign, their size from 0.5 to 2."""
+        return self.uniform(*shape, low=0.5, high=2) * np.sign(self.normal(*shape))
+
     def integer(self, low, high):
         """An integer from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
@@ -188,14 +193,12 @@ class Trial:
                 "Look for a loop that never ends. The inputs are small.",
             ) from None
         except NotImplementedError:
-            raise Unanswered from None
+            raise Unanswered(f"{what} raised NotImplementedError: {_UNWRITTEN}") from None
         except (Exception, SystemExit) as error:
-            raise Wrong(
-                f"{what} {_raised(error)}", _reason(error, arguments) or hint or _READ
-            ) from None
+            raise Wrong(f"{what} {_raised(error)}", _reason(error) or hint or _READ) from None
         parts = result if isinstance(result, tuple | list) else [result]
         if all(part is None or part is ... for part in parts):
-            nothing = f"{what} returned None: is its `return` missing?"
+            nothing = f"{what} returned None: is `return` missing? (Or was it what .add() returns?)"
             raise Unanswered(nothing if result is None else "")
         for before, after in zip(arguments, copies):
             if isinstance(before, np.ndarray) and (
@@ -290,6 +293,8 @@ class Trial:
         """
         if value is None or value is ...:
             raise Unanswered(f"Still blank: {what}.")
+        if isinstance(value, list | tuple) and any(item is None or item is ... for item in value):
+            raise Unanswered(f"Some of it is still blank: {what}.")
         try:
             if isinstance(value, mxnet.nd.NDArray):
                 value = value.asnumpy()
@@ -331,7 +336,8 @@ class Trial:
         raise Wrong(what, hint, f"{_digits(seen[place])}{where}", _digits(expected[place]))
 
 
-_READ = "What does the message complain of? Print the shapes of what stands in that line."
+_READ = "What does the message complain of? Print what stands in that line, and its shape."
+_UNWRITTEN = "an nn.Block needs forward(self, X), an nn.HybridBlock hybrid_forward(self, F, X)."
 _AS_WRITTEN = "Call the check as the cell had it."
 
 
@@ -388,26 +394,49 @@ def _copy(value):
     return value.copy() if isinstance(value, np.ndarray | numpy.ndarray) else value
 
 
-def _reason(error, arguments):
+_REASONS = (  # a piece of an exception's message, and the hint for it
+    ("positional argument", "Compare the arguments with the text: how many, and in which order?"),
+    ("must also be HybridBlock", "Hybrid blocks take only hybrid blocks: use nn.Sequential here."),
+    ("object has no attribute '_", "Does __init__ begin with super().__init__()?"),
+    (
+        "has not been initialized",
+        "Only layers that are attributes, or in an nn.Sequential, are found.",
+    ),
+    ("nplace operations", "While autograd records, no array may be overwritten: build a new one."),
+    ("Cannot differentiate", "Nothing of this was recorded: was it paused, detached, or NumPy's?"),
+    ("'numpy.ndarray' object", "That is a NumPy array: autograd and MXNet need mxnet.np's."),
+    ("'Parameter' object", "A parameter is not an array: its .data() is."),
+    ("Parameter'> not supported", "A parameter is not an array: its .data() is."),
+    ("interpreted as an integer", "A whole number is wanted there: // divides without a rest."),
+    ("expect int", "A whole number is wanted there: int(...) rounds down."),
+    ("one NDArray or one Symbol", "Pass the function or class itself, not what it made."),
+    ("expected float32", "Two kinds of numbers meet: MXNet's arrays are float32."),
+    ("Type inconsistent", "Two kinds of numbers meet: MXNet's arrays are float32."),
+    (
+        "Shape inconsistent",
+        "A shape was fixed that this input does not have: in_channels, perhaps?",
+    ),
+)
+
+
+def _reason(error):
     """A hint for an exception that is the same in all exercises, or None."""
-    if isinstance(error, NameError):
+    for piece, hint in _REASONS:
+        if piece in str(error):
+            return hint
+    if isinstance(error, NameError | AttributeError):
         return "Is the name spelled as where it was made, and has its cell been run?"
-    if isinstance(error, TypeError) and "positional argument" in str(error):
-        return f"It is called with {len(arguments)} argument(s): see the text of the exercise."
-    if "Inplace operations" in str(error):
-        return "Filling an array works only until autograd records: build a new one instead."
-    if "Cannot differentiate" in str(error):
-        return "Nothing of this was recorded: was it paused, detached, or computed by NumPy?"
     return None
 
 
 def _raised(error):
     """What a learner's code raised, and in which of its lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = lines[-1] if lines else ""
-    message = message.removeprefix(f"{type(error).__name__}: ")
-    message = re.sub(r"\[[\d:]+\] \S+:\d+: ", "", message)  # where in MXNet's own sources
-    text = f"raised {type(error).__name__}: {textwrap.shorten(message, 200, placeholder=' ...')}"
+    message = str(error)
+    if message.startswith("Traceback"):  # MXNet's own sources; the last line says what it was
+        message = message.strip().splitlines()[-1].removeprefix(f"{type(error).__name__}: ")
+        message = re.sub(r"\[[\d:]+\] \S+:\d+: ", "", message)
+    message = textwrap.shorten(message, 300, placeholder=" ...")
+    text = f"raised {type(error).__name__}: {message}"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

@@ -111,7 +111,7 @@ def layer_norm(trial, function):
     for shape, kind in [((4, 6), "dense"), ((3, 5, 4, 2), "convolutional"), ((1, 8), "dense")]:
         X, dY = trial.normal(*shape, mean=2, std=0.7), trial.normal(*shape)
         C, axes = shape[1], tuple(range(1, len(shape)))
-        gamma, beta = trial.uniform(C, low=0.5, high=2), trial.normal(C)
+        gamma, beta = trial.factors(C), trial.normal(C)
         X_hat, std = normalize(X, axes, eps)
         mistakes = [
             (
@@ -298,15 +298,15 @@ def normalized_backward(trial, function):
         "and 3.",
     ),
 )
-def largest_rate(trial, without_bn, with_bn):
-    """without_bn, with_bn: the largest rates that you found, compared with recorded runs.
+def largest_rate(trial, largest_without, largest_with):
+    """largest_without, largest_with: the largest rates that you found, compared with recorded runs.
 
     Right is everything from the largest rate at which all seeds train to the smallest at which
     none does; "trains": a training accuracy above 0.5 in the third epoch.
     """
     rows = load("momentum")
     rows = rows[rows.epoch == rows.epoch.max()]
-    for name, norm, rate in (("without", "none", without_bn), ("with", "batch", with_bn)):
+    for name, norm, rate in (("without", "none", largest_without), ("with", "batch", largest_with)):
         rate = float(trial.array(f"the rate {name} batch normalization", rate, ()))
         accuracy = rows[rows.norm == norm].set_index("lr").train_accuracy
         trains = (accuracy > 0.5).groupby("lr").mean()  # a run that was lost does not train
@@ -338,8 +338,9 @@ def largest_rate(trial, without_bn, with_bn):
         "dX_hat and X_hat to groups, use your line from exercise 1.4 there, and reshape back.",
     ),
 )
-def group_norm(trial, forward, backward_pass):
-    """forward(X, gamma, beta, groups, eps) -> Y; backward_pass(dY, X, gamma, groups, eps) -> dX, dgamma, dbeta.
+def group_norm(trial, group_norm, group_norm_backward):
+    """group_norm(X, gamma, beta, groups, eps) -> Y; group_norm_backward(dY, X, gamma, groups, eps)
+    -> dX, dgamma, dbeta.
 
     X, dY, Y, dX: (N, C, H, W); gamma, beta: (C,). Source: Wu & He 2018, section 3.
     """
@@ -348,7 +349,7 @@ def group_norm(trial, forward, backward_pass):
         here = f"{C} channels, groups={groups}"
         X, dY = trial.normal(N, C, 3, 2, mean=1), trial.normal(N, C, 3, 2)
         X = X * trial.uniform(1, C, 1, 1, low=0.3, high=3)
-        gamma, beta = trial.uniform(C, low=0.5, high=2), trial.normal(C)
+        gamma, beta = trial.factors(C), trial.normal(C)
         rows, std = normalize(X.reshape(N, groups, -1), (2,), eps)
         X_hat = rows.reshape(X.shape)
         sizes = X.reshape(N, -1, groups, 3, 2)  # groups read as the size of one
@@ -357,7 +358,7 @@ def group_norm(trial, forward, backward_pass):
         slipped = slips(rows, std, eps, rows.shape[2])
         trial.equal(
             f"forward, {here}",
-            trial.call(forward, X, gamma, beta, groups, eps, context=autograd.train_mode),
+            trial.call(group_norm, X, gamma, beta, groups, eps, context=autograd.train_mode),
             affine(X_hat, gamma, beta),
             "One mean for each example and group, over the group's channels and all positions; "
             "then gamma and beta, channel by channel.",
@@ -387,7 +388,7 @@ def group_norm(trial, forward, backward_pass):
                 ),
             ],
         )
-        result = trial.call(backward_pass, dY, X, gamma, groups, eps)
+        result = trial.call(group_norm_backward, dY, X, gamma, groups, eps)
         if not isinstance(result, tuple | list) or len(result) != 3:
             raise Wrong(
                 f"The backward pass returned {described(result)}, not three arrays.",
@@ -462,8 +463,8 @@ def _without_eps(X, groups):
         "d": (False, "The input is harmless: it has mean 0 and standard deviation 1."),
     },
 )
-def moving_variance(trial, hypothesis, layer_class):
-    """hypothesis: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
+def moving_variance(trial, hypothesis_a, layer_class):
+    """hypothesis_a: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
     X = trial.normal(16, 4)
     layer = trial.build(layer_class, 4, like=X)
     trial.equal(
@@ -528,13 +529,13 @@ def moving_variance(trial, hypothesis, layer_class):
         ),
     },
 )
-def pooled_axes(trial, hypothesis, function):
-    """hypothesis: a letter; function(X, gamma, beta, eps): the repaired one, X: (N, C, H, W)."""
+def pooled_axes(trial, hypothesis_b, function):
+    """hypothesis_b: a letter; function(X, gamma, beta, eps): the repaired one, X: (N, C, H, W)."""
     eps, axes = 0.1, (0, 2, 3)
     for N in (1, 5):
         X, dY = trial.normal(N, 3, 4, 6, mean=2), trial.normal(N, 3, 4, 6)
         X = X * trial.uniform(1, 3, 4, 6, low=0.5, high=2)
-        gamma, beta = trial.uniform(3, low=0.5, high=2), trial.normal(3)
+        gamma, beta = trial.factors(3), trial.normal(3)
         X_hat, std = normalize(X, axes, eps)
         centred = X_hat * std
         half_repaired = centred / numpy.sqrt((centred**2).mean(axis=0, keepdims=True) + eps)
@@ -592,10 +593,10 @@ def pooled_axes(trial, hypothesis, function):
         ),
     },
 )
-def hidden_gradient(trial, hypothesis, function):
-    """hypothesis: a letter; function(X, gamma, beta, eps): the repaired one, X: (N, C)."""
+def hidden_gradient(trial, hypothesis_c, function):
+    """hypothesis_c: a letter; function(X, gamma, beta, eps): the repaired one, X: (N, C)."""
     X, dY, eps = trial.normal(8, 3, mean=1, std=2), trial.normal(8, 3), 0.1
-    gamma, beta = trial.uniform(3, low=0.5, high=2), trial.normal(3)
+    gamma, beta = trial.factors(3), trial.normal(3)
     X_hat, std = normalize(X, (0,), eps)
     trial.equal(
         "the output is batch normalization's",
@@ -648,8 +649,8 @@ def hidden_gradient(trial, hypothesis, function):
         "d": (False, "The variance does not enter the moving mean."),
     },
 )
-def momentum_reversed(trial, hypothesis, function):
-    """hypothesis: a letter; function(moving, value, momentum) -> the new moving average."""
+def momentum_reversed(trial, hypothesis_d, function):
+    """hypothesis_d: a letter; function(moving, value, momentum) -> the new moving average."""
     for momentum in (0.9, trial.integer(60, 80) / 100):
         moving, value = trial.normal(5), trial.normal(5, mean=5)
         old, new = moving.asnumpy(), value.asnumpy()
