@@ -7,9 +7,13 @@ from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import Block, nn
 
 from .engine import Wrong, choice, described, exercise
+from .lesson01 import HIDDEN, backward
 from .reference import affine, normalize, per_channel, single
 
 ROOT = "Epsilon belongs under the root: sqrt(var + eps), not sqrt(var) + eps."
+UNCALLED = "(A function without its brackets, is_training, is always true.)"
+OWN_BATCH = f"Prediction normalizes with its own batch now. {UNCALLED}"
+PAUSED = "The averages are no part of the gradient: write them under autograd.pause()."
 RECORDED_PREDICTION = "record(train_mode=False)"
 CONTEXTS = {  # name to context and whether it is training
     "nothing at all": (autograd.pause, False),
@@ -24,7 +28,7 @@ def _several(result, names):
     arrays = isinstance(result, np.ndarray | numpy.ndarray) and result.ndim > 0
     if not (arrays or isinstance(result, tuple | list)) or len(result) != len(names):
         what = f"Your function returned {described(result)}, not {len(names)} arrays."
-        raise Wrong(what, f"return {', '.join(names)}")
+        raise Wrong(what, f"It should end in: return {', '.join(names)}")
     return tuple(result)
 
 
@@ -63,22 +67,27 @@ def running_mean(trial, answer):
         return 10 * (1 - momentum**moves)
 
     in_backward = "Gluon's layer moves in backward(), whatever the forward passes do."
-    trial.equal(
+    reversed_momentum = "Momentum is the weight of the old value: a move adds 0.1 of the new."
+    factor_ten = "The batches have mean 10, and a move adds a tenth of that."
+    answer = trial.array("the running mean at the end", answer, ())
+    mistakes = [
+        (f"You counted every forward pass in training mode. {in_backward}", after(4)),
+        (f"You counted every call, prediction too. {in_backward}", after(5)),
+        (f"You counted a forward pass without a backward. {in_backward}", after(3)),
+        ("One move too few: there are two backward passes.", after(1)),
+        (reversed_momentum, after(1, 0.1)),
+        (reversed_momentum, after(2, 0.1)),
+        (factor_ten, after(2) / 10),
+        (factor_ten, after(2) * 10),
+        ("Each move also shrinks what is there: 0.9 times the old value.", 2),
+    ]
+    hints = [hint for hint, wrong in mistakes if abs(answer - wrong) < 1e-3]
+    trial.holds(  # not `equal`, which would show the answer
         "the running mean at the end",
-        answer,
-        trial.call(sequence).item(),
-        in_backward,
-        mistakes=[
-            (f"You counted every forward pass in training mode. {in_backward}", after(4)),
-            (f"You counted every call, prediction too. {in_backward}", after(5)),
-            (f"You counted a forward pass without a backward. {in_backward}", after(3)),
-            ("One move too few: there are two backward passes.", after(1)),
-            (
-                "momentum is the weight of the old value, so a move adds 0.1 of the new.",
-                after(2, 0.1),
-            ),
-            ("The second move also shrinks what is there: 0.9 times the old value.", 2),
-        ],
+        abs(answer - trial.call(sequence).item()) < 1e-3,
+        hints[0] if hints else in_backward,
+        f"{answer:g}",
+        "another number",
     )
 
 
@@ -92,18 +101,19 @@ saliency = choice(
     options={
         "a": (
             False,
-            "record() switches training mode on: the picture is normalized by its own mean and "
+            "Under record() the network trains: the picture is normalized by its own mean and "
             "variance, so this is the gradient of another score.",
         ),
         "b": (
             False,
-            "the score is right, but a plain backward() works in training mode again and "
+            "The score is right, but a plain backward() works in training mode again and "
             "differentiates a mean that the forward pass did not use.",
         ),
-        "c": (True, "both passes use the running statistics, as the prediction does."),
+        "c": (True, "Both passes use the running statistics, as the prediction does."),
         "d": (
             False,
-            "predict_mode() records nothing, so backward() has nothing to go back through and raises.",
+            "Under predict_mode() nothing is recorded: backward() has nothing to go back through, "
+            "and raises.",
         ),
     },
 )
@@ -127,7 +137,7 @@ def merged(trial, function):
     for B, C in [(4, 3), (6, 1), (1, 2)]:
         counts = numpy.array([trial.integer(2, 4) + 3 * i for i in range(B)])
         parts = [
-            _plain(trial.normal(n, C, mean=2 * i % 5 - 1, std=1 + i)) for i, n in enumerate(counts)
+            _plain(trial.normal(n, C, mean=2 * i - 1, std=1 + i)) for i, n in enumerate(counts)
         ]
         means = numpy.stack([part.mean(axis=0) for part in parts])
         variances = numpy.stack([part.var(axis=0) for part in parts])
@@ -136,6 +146,8 @@ def merged(trial, function):
         weights = counts[:, None] / n
         inside = (weights * variances).sum(axis=0)
         between = (weights * (means - mean) ** 2).sum(axis=0)
+        already_biased = "The variances are biased: multiply by counts, not by counts - 1."
+        one_less = ((counts[:, None] - 1) * variances).sum(axis=0)
         result = trial.call(function, single(means), single(variances), single(counts))
         found = _several(result, ("mean", "var"))
         trial.equal(
@@ -178,6 +190,13 @@ def merged(trial, function):
                     (variances + (means - mean) ** 2).mean(axis=0),
                 ),
                 ("Biased, please: divide by the number of values.", var * n / (n - 1)),
+                (already_biased, one_less / n + between),
+                (already_biased, (one_less + n * between) / (n - 1)),
+                ("The square of the common mean is not subtracted.", var + mean**2),
+                (
+                    "Measure the distances from the common mean, where large parts weigh more.",
+                    inside + (weights * (means - means.mean(axis=0)) ** 2).sum(axis=0),
+                ),
                 (
                     "Variances add up, standard deviations do not: no root before averaging.",
                     (weights * numpy.sqrt(variances)).sum(axis=0) ** 2 + between,
@@ -209,7 +228,8 @@ def fold(trial, function):
     eps = 0.1  # large enough to see where it stands
     for b, a, k in [(3, 3, 3), (4, 2, 1), (2, 5, 3)]:
         weight, bias = trial.normal(b, a, k, k), trial.normal(b)
-        gamma, beta = trial.uniform(b, low=0.5, high=2), trial.normal(b)
+        gamma, beta = trial.factors(b), trial.normal(b)
+        gamma[0] = -abs(gamma[0])
         mean, var = trial.normal(b, mean=1), trial.uniform(b, low=0.2, high=3)
         arguments = weight, bias, gamma, beta, mean, var, eps
         found = _several(trial.call(function, *arguments), ("weight", "bias"))
@@ -219,14 +239,17 @@ def fold(trial, function):
         def scaled(factor, w=w):
             return factor.reshape(-1, 1, 1, 1) * w
 
+        no_root = "Divide by the standard deviation, the root of var + eps."
         mistakes = [
             (
-                "eps is missing: it stands under the root, as in the layer.",
+                "The argument eps is not used: it stands under the root, as in the layer.",
                 scaled(g / numpy.sqrt(v)),
             ),
             (ROOT, scaled(g / (numpy.sqrt(v) + eps))),
-            ("Divide by the standard deviation, the root of var + eps.", scaled(g / (v + eps))),
-            ("gamma is missing.", scaled(1 / numpy.sqrt(v + eps))),
+            (no_root, scaled(g / (v + eps))),
+            (no_root, scaled(g / v)),
+            ("A gamma can be negative, and keeps its sign.", scaled(abs(s))),
+            ("The factor gamma is missing.", scaled(1 / numpy.sqrt(v + eps))),
             ("Divide by the standard deviation, do not multiply.", scaled(g * numpy.sqrt(v + eps))),
             ("The weight is as it was. The normalization scales it.", w),
         ]
@@ -254,13 +277,13 @@ def fold(trial, function):
                 ("The running mean is missing.", s * c + shift),
                 ("The old bias goes through the normalization too: scale it.", c - s * mu + shift),
                 ("The old bias is missing.", shift - s * mu),
-                ("beta is missing.", s * (c - mu)),
+                ("The shift beta is missing.", s * (c - mu)),
                 (
                     "The mean is scaled as well: subtract it before you multiply.",
                     s * c - mu + shift,
                 ),
                 ("The mean is subtracted, not added.", s * (c + mu) + shift),
-                ("beta comes last, after the scaling.", s * (c - mu + shift)),
+                ("The shift beta comes last, after the scaling.", s * (c - mu + shift)),
                 ("The bias is as it was. The normalization moves it.", c),
             ],
         )
@@ -287,9 +310,9 @@ def fold(trial, function):
         "passes. How many examples make three numbers?",
     ),
 )
-def smallest_batch(trial, dense, five_by_five, one_by_two):
+def smallest_batch(trial, smallest_dense, smallest_5x5, smallest_1x2):
     """Three whole numbers, compared with what is measured here on Gluon's layer."""
-    answers = {(): dense, (5, 5): five_by_five, (1, 2): one_by_two}
+    answers = {(): smallest_dense, (5, 5): smallest_5x5, (1, 2): smallest_1x2}
     names = {(): "the dense layer", (5, 5): "the 5 x 5 output", (1, 2): "the 1 x 2 output"}
     for positions, answer in answers.items():
         name = names[positions]
@@ -313,7 +336,8 @@ def smallest_batch(trial, dense, five_by_five, one_by_two):
         trial.holds(
             f"{name}: and with one example fewer none does",
             size <= 0.01,
-            "Too careful: a smaller batch passes a gradient too. Count positions as well as examples.",
+            "Too careful: a smaller batch passes a gradient too."
+            + (" Count positions as well as examples." if positions else ""),
             f"with one fewer typically {size:.2f}",
             "at most 0.01",
         )
@@ -354,9 +378,10 @@ def recalibrated(trial, function):
     for layer, (mean, var) in zip(norms, true):
         layer.running_mean.set_data(single(mean + 1.5 * numpy.sqrt(var)))
         layer.running_var.set_data(single(4 * var))
+    stale = _statistics_of(net, X, correct=False)
 
     trained = [p for p in net.collect_params().values() if p.grad_req != "null"]
-    before = [p.data().asnumpy() for p in trained]
+    before, requests = [p.data().asnumpy() for p in trained], [p.grad_req for p in trained]
     returned = trial.call(function, net, X, batch_size)
     if not isinstance(returned, Block):
         raise Wrong(
@@ -369,6 +394,11 @@ def recalibrated(trial, function):
         all(map(numpy.array_equal, before, after)),
         "Only the running statistics may change: no Trainer, no step, no new initialization.",
     )
+    trial.holds(
+        "each grad_req is what it was",
+        trial.call(lambda: [p.grad_req for p in trained]) == requests,
+        "Whoever trains the net next needs its gradients: set grad_req back.",
+    )
     found = trial.call(lambda: [(n.running_mean.data(), n.running_var.data()) for n in norms])
     found = [tuple(_plain(value) for value in pair) for pair in found]
     trial.holds(
@@ -376,7 +406,7 @@ def recalibrated(trial, function):
         not _close(found, last, 0.02),
         "Average over the batches: each of them has as much to say as the last.",
     )
-    _compare(trial, found, true, _what_is_stale(found, true))
+    _compare(trial, found, true, _what_is_stale(found, true, stale))
     trial.equal(
         "the net that comes back predicts with them",
         trial.forward(returned, X[:20]),
@@ -384,10 +414,29 @@ def recalibrated(trial, function):
         "Return the net that you were given.",
         tolerance=0.3,
     )
+    batch, (old, _) = trial.normal(batch_size, 1, 6, 6, mean=5), found[0]
+    new = _plain(trial.forward(net[0], batch)).mean(axis=(0, 2, 3))
+    trial.train(net, batch, trial.normal(batch_size, 3))
+    trial.equal(
+        "one more training step moves them by a tenth of the way, as before",
+        norms[0].running_mean.data(),
+        0.9 * old + 0.1 * new,
+        "The net is to be trained again some day: set the momentum back to 0.9.",
+    )
 
 
-def _what_is_stale(found, true):
-    """A hint, from how much of the stale means is left, if it is as much for each channel."""
+def _what_is_stale(found, true, stale):
+    """A hint, from what the statistics are; stale: what reaches each layer with the stale ones."""
+    m, v = true[0]
+    first_is_right = _close(found[:1], true[:1], 1 / 8)
+    guesses = [
+        ("The means are right. The variances are still the stale ones.", (m, 4 * v)),
+        ("The variances have moved. The means are still stale.", (m + 1.5 * numpy.sqrt(v), v)),
+        ("Put the variance into running_var, not its root.", (m, numpy.sqrt(v))),
+    ]
+    for hint, guess in guesses:
+        if not first_is_right and _close(found[:1], [guess], 1 / 8):
+            return hint
     left = [(f[0] - t[0]) / numpy.sqrt(t[1]) / 1.5 for f, t in zip(found, true)]
     left, spread = numpy.mean(numpy.concatenate(left)), numpy.std(numpy.concatenate(left))
     if spread < 0.1 and left > 0.95:
@@ -402,12 +451,15 @@ def _what_is_stale(found, true):
             f"About {left:.0%} of the stale values is left: k steps leave 0.9 ** k, and one pass "
             "is 20 steps. Make more."
         )
-    if _close(found[:1], true[:1], 1 / 8):
+    if first_is_right and _close(found[1:], stale[1:], 1 / 8):
         return (
             "The first layer is right, the next is not: it must see what the first puts out with "
             "its new statistics, or with the batch's own."
         )
-    return "They should be the mean and variance of all images, taken with the weights as they are."
+    return (
+        "They should be those of all of X, with the weights as they are. A few images, or batches "
+        "smaller than batch_size, do not tell enough."
+    )
 
 
 def _small_net():
@@ -417,15 +469,16 @@ def _small_net():
     return net
 
 
-def _statistics_of(net, X):
-    """Mean and variance before each normalization, set in the net from front to back."""
+def _statistics_of(net, X, correct=True):
+    """Mean and variance before each normalization, set in the net from front to back if asked."""
     found = []
     for layer in net:
         if isinstance(layer, nn.BatchNorm):
             axes = (0, *range(2, X.ndim))
             found.append((_plain(X).mean(axis=axes), _plain(X).var(axis=axes)))
-            layer.running_mean.set_data(single(found[-1][0]))
-            layer.running_var.set_data(single(found[-1][1]))
+            if correct:
+                layer.running_mean.set_data(single(found[-1][0]))
+                layer.running_var.set_data(single(found[-1][1]))
         X = layer(X)
     return found
 
@@ -463,46 +516,54 @@ def _compare(trial, found, true, hint):
     hints=(
         "The same pictures in another order get other scores. What, in training mode, does the "
         "score of a picture depend on?",
-        "record() switches training mode on. Predicting needs no gradient, so it needs no record().",
+        "Under record() training mode is on. Predicting needs no gradient, so it needs no record().",
     ),
     options={
         "a": (
             False,
-            "evaluate() finds the same network good, whatever the order. It has learned enough.",
+            "By evaluate() the same network is good, whatever the order. It has learned enough.",
         ),
         "b": (
             True,
-            "under record() the network is in training mode, and each batch is normalized by its "
+            "Under record() the network is in training mode, and each batch is normalized by its "
             "own mean and variance.",
         ),
         "c": (
             False,
-            "larger batches would hide the damage on mixed pictures. In prediction mode the size "
+            "Larger batches would hide the damage on mixed pictures. In prediction mode the size "
             "does not matter at all.",
         ),
-        "d": (False, "the rows come back in the order in which they went in."),
+        "d": (False, "The rows come back in the order in which they went in."),
     },
 )
-def wrong_alone(trial, hypothesis, function):
-    """hypothesis: a letter; function(net, X) -> scores (N, classes), by the repaired function."""
-    X = trial.normal(6, 1, 6, 6, mean=1)
+def wrong_alone(trial, hypothesis_a, function):
+    """hypothesis_a: a letter; function(net, X, batch_size) -> scores (N, classes), repaired."""
+    X, batch_size = trial.normal(10, 1, 6, 6, mean=1), 4
     net = trial.tie(trial.build(_small_net, like=X))
     right = trial.forward(net, X)
-    together = trial.forward(net, X, autograd.train_mode)
-    single_file = [trial.forward(net, X[i : i + 1], autograd.train_mode) for i in range(6)]
+
+    def trained(N, batch_size):
+        parts = [X[:N][i : i + batch_size] for i in range(0, N, batch_size)]
+        return np.concatenate([trial.forward(net, part, autograd.train_mode) for part in parts])
+
     mode = "The symptom is still there: the network is in training mode. The mode decides, not the "
-    for N in (6, 1):
+    for N in (10, 1):
         trial.equal(
-            f"a batch of {N}: the scores are those of prediction mode",
-            trial.call(function, net, X[:N]),
+            f"{N} image(s), batch_size={batch_size}: the scores of all, as in prediction mode",
+            trial.call(function, net, X[:N], batch_size),
             right[:N],
             "Each row of scores belongs to one picture and to nothing else.",
             [
-                (mode + "recording.", together[:N]),
+                (mode + "recording.", trained(N, batch_size)),
+                (mode + "recording.", trained(N, N)),
                 (
                     "One by one hides the company, not the mode: now each picture is normalized by "
                     "itself.",
-                    np.concatenate(single_file)[:N],
+                    trained(N, 1),
+                ),
+                (
+                    "The scores should come in the order of the pictures.",
+                    np.concatenate([right[:N][i : i + 4] for i in reversed(range(0, N, 4))]),
                 ),
                 (
                     "These add up to 1: the scores are asked for, as the specimen gave them.",
@@ -535,17 +596,21 @@ class _Averages:
         return (_plain(X) - mean) / numpy.sqrt(var + 1e-5)
 
 
-def _trained(trial, layer_class, C, context=autograd.record):
-    """A layer after three batches, an input, and the averages that it should have."""
-    X = trial.normal(8, C, mean=1)
+def _trained(trial, layer_class, C, name="record()"):
+    """A layer after four batches, an input, and the averages that it should have.
+
+    name: one of CONTEXTS. The last batch is so narrow that epsilon counts.
+    """
+    X, context = trial.normal(8, C, mean=1), CONTEXTS[name][0]
     layer, averages = trial.build(layer_class, C), _Averages(C)
 
-    def step(batch):
+    def step(batch, dY):
+        batch.attach_grad()  # as if there were a layer below
         with context():
             Y = layer(batch)
         if context is autograd.record:
-            Y.backward()  # where a layer of Gluon's inside would move
-        return Y
+            Y.backward(dY)  # where a layer of Gluon's inside would move
+        return Y, batch.grad
 
     for _ in range(2):
         trial.equal(
@@ -555,14 +620,31 @@ def _trained(trial, layer_class, C, context=autograd.record):
             "The mean starts at 0 and the variance at 1, and prediction uses them.",
             _drifted(averages, X),
         )
-    for _ in range(3):
-        batch = trial.normal(16, C, mean=5, std=3)
+    usual = "training normalizes each batch by itself"
+    for what, mean, std in [(usual, 5, 3)] * 3 + [("epsilon is under the root", 0, 0.003)]:
+        batch, dY = trial.normal(16, C, mean=mean, std=std), trial.normal(16, C)
+        predicted, Y = averages.predict(batch), averages.train(batch)
+        try:
+            found = trial.call(step, batch, dY, what="A step of training")
+        except Wrong as wrong:
+            if "already in a computational graph" in wrong.what:
+                wrong.hint = PAUSED
+            raise
         trial.equal(
-            "training normalizes each batch by itself",
-            trial.call(step, batch, what="A step of training"),
-            averages.train(batch),
-            "Leave the training branch as it was: it uses the batch's own statistics.",
+            f"under {name}: {what}",
+            found[0],
+            Y,
+            "Leave the training branch as it was: the batch's own mean, and the root of its "
+            "variance plus epsilon.",
+            [("Recording is not training. In training mode the batch's own count.", predicted)],
         )
+        if context is autograd.record:
+            trial.equal(
+                f"under {name}: autograd finds the gradient of that",
+                found[1],
+                backward(_plain(dY), Y, normalize(batch, (0,))[1], (0,)),
+                HIDDEN,
+            )
     return layer, X, averages
 
 
@@ -576,7 +658,7 @@ def _drifted(averages, X):
         ("A prediction moves the statistics. Only training may.", moved.predict(X)),
         (half.format("variance", "mean"), averages.predict(X, mean=moved.mean)),
         (half.format("mean", "variance"), averages.predict(X, var=moved.var)),
-        ("Prediction normalizes with its own batch now.", normalize(X, (0,))[0]),
+        (OWN_BATCH, normalize(X, (0,))[0]),
     ]
 
 
@@ -587,7 +669,7 @@ def _unmoved(averages, X, still):
         (still, fresh.predict(X)),
         ("The mean is right; the variance is not.", averages.predict(X, var=fresh.var)),
         ("The variance is right; the mean is not.", averages.predict(X, mean=fresh.mean)),
-        ("Prediction normalizes with its own batch now.", normalize(X, (0,))[0]),
+        (OWN_BATCH, normalize(X, (0,))[0]),
     ]
 
 
@@ -595,28 +677,29 @@ def _unmoved(averages, X, still):
     "2.7b",
     "Zoo: forgetful overnight",
     hints=(
-        "save_parameters saves parameters, and nothing else. What does the layer keep elsewhere?",
+        "What save_parameters saves is parameters, and nothing else. What does the layer keep "
+        "elsewhere?",
         "In the constructor: self.params.get(name, shape=..., init=..., differentiable=False). In "
         "forward: .data() to read, and [:] = under autograd.pause() to write.",
     ),
     options={
         "a": (
             False,
-            "gamma and beta are parameters, so they are saved: print them before and after.",
+            "Both are parameters, so they are saved: print them before and after.",
         ),
         "b": (
             False,
-            "the averages have settled after fifty batches. Before saving, the predictions are right.",
+            "The averages have settled after fifty batches. Before saving, the predictions are right.",
         ),
-        "c": (False, "both predictions are made in the same mode: prediction."),
+        "c": (False, "Both predictions are made in the same mode: prediction."),
         "d": (
             True,
-            "they are plain arrays. After loading they are what the constructor made them, 0 and 1.",
+            "They are plain arrays. After loading they are what the constructor made them, 0 and 1.",
         ),
     },
 )
-def forgets(trial, hypothesis, layer_class):
-    """hypothesis: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
+def forgets(trial, hypothesis_b, layer_class):
+    """hypothesis_b: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
     C = 3
     layer, X, averages = _trained(trial, layer_class, C)
     trial.equal(
@@ -698,31 +781,31 @@ def forgets(trial, hypothesis, layer_class):
     options={
         "a": (
             True,
-            "the update stands outside of any question for the mode, so each prediction drags the "
+            "The update stands outside of any question for the mode, so each prediction drags the "
             "statistics along.",
         ),
         "b": (
             False,
-            "momentum sets how fast the statistics move in training. In prediction they should "
+            "Momentum sets how fast the statistics move in training. In prediction they should "
             "not move at all.",
         ),
-        "c": (False, "with the statistics at rest, prediction is a fixed formula: nothing random."),
+        "c": (False, "With the statistics at rest, prediction is a fixed formula: nothing random."),
         "d": (
             False,
-            "prediction normalizes by the running statistics, as it should, not by the batch.",
+            "Prediction normalizes by the running statistics, as it should, not by the batch.",
         ),
     },
 )
-def predicting_changes(trial, hypothesis, layer_class):
-    """hypothesis: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
-    for name, (context, training) in CONTEXTS.items():
+def predicting_changes(trial, hypothesis_c, layer_class):
+    """hypothesis_c: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
+    for name, (_, training) in CONTEXTS.items():
         if training:
-            layer, X, averages = _trained(trial, layer_class, 3, context)
+            layer, X, averages = _trained(trial, layer_class, 3, name)
             trial.equal(
                 f"a forward pass under {name} moves the statistics",
                 trial.forward(layer, X),
                 averages.predict(X),
-                "Training mode decides, whether something is recorded or not.",
+                "In training mode each batch moves them, once: 0.9 of the old and 0.1 of the new.",
                 _unmoved(
                     averages,
                     X,
@@ -747,42 +830,45 @@ def predicting_changes(trial, hypothesis, layer_class):
     "2.7d",
     "Zoo: a score that hangs on looking",
     hints=(
-        "record(train_mode=False) records, and predicts. Which of the two does the specimen ask for?",
-        "autograd.is_training() is the question, in place of autograd.is_recording().",
+        "Under record(train_mode=False) one records, and predicts. Which of the two does the "
+        "specimen ask for?",
+        "The question is autograd.is_training(), in place of autograd.is_recording().",
     ),
     options={
-        "a": (False, "momentum plays no part in the output Y, in either branch."),
+        "a": (False, "Momentum plays no part in the output Y, in either branch."),
         "b": (
             False,
-            "epsilon is in both branches, and too small to matter for pictures that differ.",
+            "Epsilon is in both branches, and too small to matter for pictures that differ.",
         ),
         "c": (
             True,
-            "record(train_mode=False) records without training. The function takes the one for "
-            "the other.",
+            "Under record(train_mode=False) there is recording without training. The function takes "
+            "the one for the other.",
         ),
         "d": (
             False,
-            "nothing of the two scores is computed by backward(): they differ before it is called.",
+            "Nothing of the two scores is computed by backward(): they differ before it is called.",
         ),
     },
 )
-def asks_recording(trial, hypothesis, function):
-    """hypothesis: a letter; function(X, gamma, beta, mean, var, eps, momentum) -> Y, mean, var.
+def asks_recording(trial, hypothesis_d, function):
+    """hypothesis_d: a letter; function(X, gamma, beta, mean, var, eps, momentum) -> Y, mean, var.
 
     X, Y: (N, C, H, W), all others (C,); the mean and variance that come back are the new ones.
     """
     X, C, axes = trial.normal(4, 3, 5, 2, mean=2), 3, (0, 2, 3)
-    gamma, beta = trial.uniform(C, low=0.5, high=2), trial.normal(C)
+    eps = 0.1  # large enough to see where it stands
+    gamma, beta = trial.factors(C), trial.normal(C)
     mean, var = trial.normal(C), trial.uniform(C, low=0.5, high=2)
     old = _plain(mean), _plain(var)
     x = _plain(X)
     new = 0.9 * old[0] + 0.1 * x.mean(axis=axes), 0.9 * old[1] + 0.1 * x.var(axis=axes)
-    by_batch = affine(normalize(X, axes)[0], gamma, beta)
-    by_average = (x - per_channel(old[0], X)) / per_channel(numpy.sqrt(old[1] + 1e-5), X)
+    X_hat, std = normalize(X, axes, eps)
+    by_batch = affine(X_hat, gamma, beta)
+    by_average = (x - per_channel(old[0], X)) / per_channel(numpy.sqrt(old[1] + eps), X)
     by_average = affine(by_average, gamma, beta)
     for name, (context, training) in CONTEXTS.items():
-        result = trial.call(function, X, gamma, beta, mean, var, 1e-5, 0.9, context=context)
+        result = trial.call(function, X, gamma, beta, mean, var, eps, 0.9, context=context)
         Y, *averages = _several(result, ("Y", "moving_mean", "moving_var"))
         mode = "trains: the batch's own statistics" if training else "predicts: the moving averages"
         if name == RECORDED_PREDICTION:
@@ -792,12 +878,12 @@ def asks_recording(trial, hypothesis, function):
                 f"{name} is training mode, with or without recording. Ask is_training(), no more."
             )
         else:
-            hint = "Outside of training mode the moving averages normalize."
+            hint = f"Outside of training mode the moving averages normalize. {UNCALLED}"
         trial.equal(
             f"{name} {mode}",
             Y,
             by_batch if training else by_average,
-            "Leave the formulas of both branches as they were.",
+            "Leave the formulas of both branches as they were: eps, too, stands under the root.",
             [(hint, by_average if training else by_batch)],
         )
         for what, value, moved, rest in zip(("mean", "variance"), averages, new, old):
@@ -807,3 +893,12 @@ def asks_recording(trial, hypothesis, function):
                 moved if training else rest,
                 "Moving averages move in training, and only there.",
             )
+    dY = trial.normal(*X.shape)
+    trial.equal(
+        "autograd finds the gradient of training",
+        trial.gradient(
+            lambda *arguments: function(*arguments)[0], X, dY, gamma, beta, mean, var, eps, 0.9
+        ),
+        backward(per_channel(gamma.asnumpy(), X) * _plain(dY), X_hat, std, axes),
+        HIDDEN,
+    )

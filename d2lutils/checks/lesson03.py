@@ -35,23 +35,24 @@ ENDS = {  # what else one makes of the end of a block
 def block_by_hand(trial, y):
     """y: three numbers, in the order of x."""
     x, F = numpy.array([2, -1, 3.0]), numpy.array([-3, 0.5, 1])
-    if numpy.size(y) == 3:
-        y = numpy.reshape(y, 3)
-    trial.equal(
-        "the three numbers of y",
-        y,
-        _relu(x + F),
-        "y = ReLU(F(x) + x), each number by itself.",
-        mistakes=[
-            ("The sums are right. The ReLU after them is missing.", x + F),
-            ("That is ReLU(F(x)), a plain block: add x before the ReLU.", _relu(F)),
-            ("The ReLU is applied to F(x) alone. It comes after the addition.", x + _relu(F)),
-            ("One ReLU, after the addition: F(x) goes into it as it is.", _relu(x + _relu(F))),
-            ("One ReLU, after the addition, not one for each part.", _relu(x) + _relu(F)),
-            ("One ReLU, after the addition: x goes into it as it is.", _relu(_relu(x) + F)),
-            ("The ReLU is applied to x alone. It comes after the addition.", _relu(x) + F),
-        ],
-    )
+    what = "the three numbers of y"
+    found = trial.array(what, y, None)
+    found = trial.array(what, found.reshape(3) if found.size == 3 else found, (3,))
+    mistakes = [
+        ("The sums are right. The ReLU after them is missing.", x + F),
+        ("That is ReLU(F(x)), a plain block: add x before the ReLU.", _relu(F)),
+        ("The ReLU is applied to F(x) alone. It comes after the addition.", x + _relu(F)),
+        ("One ReLU, after the addition: F(x) goes into it as it is.", _relu(x + _relu(F))),
+        ("One ReLU, after the addition, not one for each part.", _relu(x) + _relu(F)),
+        ("One ReLU, after the addition: x goes into it as it is.", _relu(_relu(x) + F)),
+        ("The ReLU is applied to x alone. It comes after the addition.", _relu(x) + F),
+    ]
+    try:
+        trial.equal(
+            what, found, _relu(x + F), "y = ReLU(F(x) + x), each number by itself.", mistakes
+        )
+    except Wrong as wrong:  # the expected numbers are the answer: do not read them out
+        raise Wrong(what, wrong.hint, ", ".join(f"{number:g}" for number in found)) from None
 
 
 def _relu(values):
@@ -82,7 +83,7 @@ why_deeper_is_worse = choice(
         ),
         "d": (
             True,
-            "Layers that copy would do, so better weights exist: it is the search that misses them.",
+            "Layers that copy would do, so better weights exist: training has not found them.",
         ),
     },
 )
@@ -111,6 +112,9 @@ def resnet34_parameters(trial, parameters):
     conv_biases = "Convolutions have no bias here: a normalization follows each."
     imagenet = "Ten classes here, not 1,000: the dense layer has 512 * 10 weights and 10 biases."
     statistics = "Means and variances are not trained: a normalization counts 2b, not 4b."
+    halved_inputs = 9 * sum(c * c - c * c // 2 for c in CHANNELS[1:])
+    more_projections = sum(n * (c * c + 2 * c) for n, c in zip((3, 3, 5, 2), CHANNELS))
+    swapped = 2 * 2 * (9 * 256 * 256 + 2 * 256 - 9 * 128 * 128 - 2 * 128)
     blocks_of_18 = sum(2 * n * (9 * c * c + 2 * c) for n, c in zip((1, 2, 4, 1), CHANNELS))
     mistakes = [
         ("That is ResNet-18. How many blocks has each stage?", right - blocks_of_18),
@@ -131,6 +135,15 @@ def resnet34_parameters(trial, parameters):
         ("The first convolution has a normalization too.", right - 128),
         (projected_start, right + 64 * 64 + 128),
         (conv_biases, right + normalizations // 2),
+        (
+            "A normalization trains two numbers for each channel, and no convolution has a bias.",
+            right - normalizations // 2,
+        ),
+        ("The first convolution is 7x7.", right - 40 * 64),
+        ("Only the first block of stages 2, 3 and 4 projects.", right + more_projections),
+        ("Projections and normalizations are missing.", right - projections - normalizations),
+        ("Stages 2, 3 and 4 begin with half as many channels going in.", right + halved_inputs),
+        ("The stages have 3, 4, 6 and 3 blocks, in this order.", right - swapped),
     ]
     parts = "Build it up: first convolution, four stages, dense layer. hint(3) has their sizes."
     trial.holds(
@@ -138,7 +151,7 @@ def resnet34_parameters(trial, parameters):
         found == right,
         next((hint for hint, wrong in mistakes if found == wrong), parts),
         f"{found:,.0f}",
-        f"about {right / 1e6:.1f} million",
+        "a larger number" if found < right else "a smaller number",
     )
 
 
@@ -174,12 +187,29 @@ def _number(parameters, kind):
     return sum(number for (its, _), number in parameters.items() if its == kind)
 
 
+def _in_words(kind, shape):
+    if min(shape, default=1) < 1:
+        return "a layer that was never used"
+    if kind == "weight" and len(shape) == 4:
+        return f"a {shape[2]}x{shape[3]} convolution from {shape[1]} to {shape[0]} channels"
+    if kind == "weight" and len(shape) == 2:
+        return f"a dense layer from {shape[1]} to {shape[0]} numbers"
+    if kind == "gamma" and len(shape) == 1:
+        return f"a normalization of {shape[0]} channels"
+    return f"a {kind} of shape {shape}"
+
+
 def _listed(parameters):
-    texts = [f"{number} {kind} {shape}" for (kind, shape), number in sorted(parameters.items())]
-    return ", ".join(texts[:3]) + (" ..." if len(texts) > 3 else "")
+    """Layers in words, one a line, convolutions first; gamma stands for its normalization."""
+    texts = [
+        _in_words(kind, shape) + (f" ({number} times)" if number > 1 else "")
+        for (kind, shape), number in sorted(parameters.items(), reverse=True)
+        if kind not in ("beta", "mean", "var") or ("gamma", shape) not in parameters
+    ]
+    return f",\n{'':20}".join(texts[:3]) + (" ..." if len(texts) > 3 else "")
 
 
-def _same_parameters(trial, what, block, right, faulty):
+def _same_parameters(trial, what, block, right, faulty, network):
     """Raise Wrong unless both blocks have parameters of the same kinds and shapes.
 
     faulty: pairs of a hint and a block that has other parameters by that mistake.
@@ -192,31 +222,37 @@ def _same_parameters(trial, what, block, right, faulty):
     if any(min(shape, default=1) < 1 for _, shape in found):
         hint = "A layer is made and never used: it has not even learned its shape."
     elif _number(extra, "bias") > _number(missing, "bias"):
-        hint = "Convolutions that a normalization follows have no bias: use_bias=False."
+        hint = "No convolution has a bias here: use_bias=False."
     elif {kind for kind, _ in differing} <= {"weight", "bias"} and not any(
         len(shape) == 4 for _, shape in differing
     ):
         hint = "Look at the dense layer at the end: its outputs, its inputs, its biases."
     else:
-        if any(kind == "weight" for kind, _ in differing):
-            hint = "Compare the weights: (channels out, channels in, height, width)."
-        elif extra:
-            hint = "One normalization too many, or one of another number of channels."
-        else:
+        if not any(kind == "weight" for kind, _ in differing):
             hint = "A normalization is missing, or two layers share one."
+            if extra:
+                hint = "One normalization too many, or one of another number of channels."
+        elif network and found.keys() == expected.keys() and not (extra and missing):
+            hint = (
+                f"The layers are of the right kinds; there are too {'many' if extra else 'few'} of "
+                "them: how many blocks has a stage?"
+            )
+        else:
+            hint = "Compare the weights: (channels out, channels in, height, width)."
         hint = next((its for its, other in faulty if _parameters(other) == found), hint)
     raise Wrong(
         what,
         hint,
-        f"{_listed(extra)} too many" if extra else f"{_listed(missing)} missing",
-        _listed(missing) if missing else "none of those",
+        f"too many: {_listed(extra)}" if extra else f"missing: {_listed(missing)}",
+        f"instead: {_listed(missing)}" if extra and missing else None,
     )
 
 
-def _agrees(trial, case, make, arguments, X, right, faults):
+def _agrees(trial, case, make, arguments, X, right, faults, network=False):
     """Test that make(*arguments) is one of the right blocks, in prediction and in training.
 
-    right: makers of blocks; faults: pairs of a hint and the maker of a block with that fault.
+    right: makers of blocks; faults: pairs of a hint and the maker of a block with that fault;
+    network: make is a function, and what it makes has stages.
     Returns the learner's block and the right one, with the same numbers in their parameters.
     """
 
@@ -224,9 +260,11 @@ def _agrees(trial, case, make, arguments, X, right, faults):
         for hint, maker in faults:
             yield hint, trial.tie(trial.build(maker, *arguments, like=X))
 
-    block = trial.build(make, *arguments, like=X)
+    what = "Your function" if network else "Your class"
+    block = trial.build(make, *arguments, like=X, what=what)
     rights = [trial.build(maker, *arguments, like=X) for maker in right]
-    _same_parameters(trial, f"{case}: the parameters' shapes", block, rights[0], faulty())
+    what = f"{case}: the parameters' shapes"
+    _same_parameters(trial, what, block, rights[0], faulty(), network)
     for one in (block, *rights):
         trial.tie(one)
     for mode, context in MODES.items():
@@ -244,8 +282,9 @@ def _agrees(trial, case, make, arguments, X, right, faults):
             what,
             Y,
             expected[nearest],
-            "The layers are there. Follow the data through them: what comes before what, and "
-            "where do the strides, the ReLUs and the addition stand?",
+            "The layers are there. Follow the data through them: what comes before what, where do "
+            "the strides, the ReLUs and the addition stand, and do all layers have their usual "
+            "settings?",
             ((hint, trial.forward(other, X, context)) for hint, other in faulty()),
             tolerance=5e-3,
         )
@@ -259,6 +298,26 @@ def _agrees(trial, case, make, arguments, X, right, faults):
         tolerance=2e-2,
     )
     return block, right
+
+
+def _agrees_with_all_shortcuts(trial, block_class, right, faults, c, wide):
+    """Test block_class(c, projection, strides) with each shortcut; wide: its channels out."""
+    inputs = wide + trial.integer(1, 3)
+    for case, arguments, X in [
+        ("identity", (c, False, 1), trial.normal(4, wide, 5, 6)),
+        ("identity, by default", (c,), trial.normal(4, wide, 5, 6)),
+        ("projection, stride 1", (c, True, 1), trial.normal(4, inputs, 5, 6)),
+        ("projection, stride 2", (c, True, 2), trial.normal(4, inputs, 8, 7)),
+    ]:
+        try:
+            _agrees(trial, case, block_class, arguments, X, right, faults)
+        except Wrong as wrong:
+            if len(arguments) == 1:
+                wrong.hint = "The text has projection=False, strides=1 as defaults."
+            elif "broadcast" in wrong.what:
+                channels = "4 * num_channels" if wide > c else "num_channels"
+                wrong.hint = f"Both parts of the sum must halve alike and lead to {channels}."
+            raise
 
 
 def _gradient(block, X, head):
@@ -295,15 +354,20 @@ class _Bottleneck(nn.Block):
         place = 2 if fault == "stride last" else place
         channels = (num_channels, num_channels, 4 * num_channels)
         self.F = nn.Sequential()
+        linear = {"no inner ReLU": (0, 1, 2), "no ReLU 1": (0, 2), "no ReLU 2": (1, 2)}
         for i, size in enumerate((1, 3, 1)):
-            self.F.add(_conv(channels[i], size, strides if i == place else 1), nn.BatchNorm())
-            if i < {"no inner ReLU": 0, "one inner ReLU": 1}.get(fault, 2):
-                self.F.add(nn.Activation("relu"))
+            self.F.add(_conv(channels[i], size, strides if i == place else 1))
+            then = [nn.BatchNorm()]
+            if i not in linear.get(fault, (2,)):
+                then.insert(0 if fault == "ReLU first" else 1, nn.Activation("relu"))
+            self.F.add(*then)
         self.shortcut = nn.Sequential()
         if projection:
             self.shortcut.add(_conv(channels[2], 1, strides))
             if fault != "bare projection":
                 self.shortcut.add(nn.BatchNorm())
+            if fault == "ReLU on projection":
+                self.shortcut.add(nn.Activation("relu"))
 
     def forward(self, X):
         return _end(self.shortcut(X), self.F(X), self.fault)
@@ -330,19 +394,17 @@ def bottleneck(trial, block_class):
         {
             **ENDS,
             "no inner ReLU": "ReLU also follows the first two normalizations.",
-            "one inner ReLU": "ReLU follows the second normalization too.",
+            "no ReLU 1": "ReLU follows the first normalization too.",
+            "no ReLU 2": "ReLU follows the second normalization too.",
+            "ReLU first": "Normalization first, then ReLU.",
+            "ReLU on projection": "No ReLU on the projection: the only one outside F comes last.",
             "stride last": "The stride sits in the first 1x1 convolution or in the 3x3, not in the last.",
             "bare projection": "The projection has a normalization too.",
         },
     )
     right = [_Bottleneck, partial(_Bottleneck, place=1)]
-    c, inputs = trial.integer(2, 5), trial.integer(6, 7)
-    for case, arguments, X in [
-        ("identity", (c, False, 1), trial.normal(4, 4 * c, 5, 6)),
-        ("projection, stride 1", (c, True, 1), trial.normal(4, inputs, 5, 6)),
-        ("projection, stride 2", (c, True, 2), trial.normal(4, inputs, 8, 7)),
-    ]:
-        _agrees(trial, case, block_class, arguments, X, right, faults)
+    c = trial.integer(2, 5)
+    _agrees_with_all_shortcuts(trial, block_class, right, faults, c, 4 * c)
 
 
 class _PreActivation(nn.Block):
@@ -361,9 +423,10 @@ class _PreActivation(nn.Block):
 
     def forward(self, X):
         fault = self.fault
-        if fault in ("post-activation", "post-activation, ReLU"):
+        ends = {"post-activation": "no ReLU", "post-activation, twice": "ReLU before"}
+        if fault == "post-activation, ReLU" or fault in ends:
             Y = self.bn2(self.conv2(npx.relu(self.bn1(self.conv1(X)))))
-            return _end(self.shortcut(X), Y, None if fault.endswith("ReLU") else "no ReLU")
+            return _end(self.shortcut(X), Y, ends.get(fault))
         Y = self._before(1, self.bn1, X)
         reads_x = self.reads_x if len(self.shortcut) else fault != "identity reads activation"
         shortcut = self.shortcut(X if reads_x else Y)
@@ -394,13 +457,15 @@ def preactivation(trial, block_class):
 
     The projection may read the input or what follows the first ReLU. Source: He et al. 2016, figure 1.
     """
+    after = "Normalization and ReLU come before each convolution, not after it."
     hints = {
         "ReLU after": "Nothing follows the addition, no ReLU either.",
         "no ReLUs": "Before each convolution: normalization, then ReLU. The ReLUs are missing.",
         "no ReLU 1": "The ReLU before the first convolution is missing.",
         "no ReLU 2": "The ReLU before the second convolution is missing.",
         "ReLU first": "Normalization first, then ReLU.",
-        "post-activation": "Normalization and ReLU come before each convolution, not after it.",
+        "post-activation": after,
+        "post-activation, twice": after,
         "post-activation, ReLU": "This is the block of 2015. Here normalization and ReLU come "
         "before each convolution, and nothing after the addition.",
         "normalized projection": "The projection is a bare 1x1 convolution: no normalization on it.",
@@ -409,15 +474,10 @@ def preactivation(trial, block_class):
         "stride second": "The first 3x3 convolution carries the stride.",
         "no shortcut": ENDS["no shortcut"],
     }
-    faults = _makers(_PreActivation, hints)
     right = [_PreActivation, partial(_PreActivation, reads_x=True)]
-    c, inputs = trial.integer(3, 5), trial.integer(6, 8)
-    for case, arguments, X in [
-        ("identity", (c, False, 1), trial.normal(4, c, 5, 6)),
-        ("projection, stride 1", (c, True, 1), trial.normal(4, inputs, 5, 6)),
-        ("projection, stride 2", (c, True, 2), trial.normal(4, inputs, 8, 7)),
-    ]:
-        _agrees(trial, case, block_class, arguments, X, right, faults)
+    faults = [pair for maker in right for pair in _makers(maker, hints)]
+    c = trial.integer(3, 5)
+    _agrees_with_all_shortcuts(trial, block_class, right, faults, c, c)
 
 
 @exercise(
@@ -434,15 +494,21 @@ def smallest_picture(trial, side):
     """side: of a square picture, in pixels. Measured in a chain of one channel, strided as ResNet-18."""
     side = trial.array("the side in pixels", side, ()).item()
     trial.holds(
-        "the side is a whole number from 1 to 1,024",
-        side in range(1, 1025),
+        "the side is a whole number",
+        side == int(side),
         "A picture has a whole number of pixels on each side.",
         f"{side:g}",
     )
     side = int(side)
+    trial.holds(
+        "the side is between 1 and 1,024",
+        1 <= side <= 1024,
+        "At least one pixel, and not thousands: the smallest picture is far from that.",
+        f"{side:,}",
+    )
     used = _weights_used(side)
     trial.holds(
-        f"{side} pixels: all nine weights get a gradient",
+        f"a side of {side}: all nine weights get a gradient",
         used == 9,
         "Here the last stage still sees a single position, as at the lesson's 32. Try a larger one.",
         used,
@@ -450,7 +516,7 @@ def smallest_picture(trial, side):
     )
     used = _weights_used(side - 1)
     trial.holds(
-        f"{side - 1} pixels: not all nine do",
+        f"a side of {side - 1}: not all nine do",
         used < 9,
         f"It works, but is it the smallest? A side of {side - 1} works too. Try halfway to 32.",
         used,
@@ -497,6 +563,8 @@ class _CifarBlock(nn.Block):
             X = npx.pooling(X, kernel=(2, 2), stride=(2, 2), pool_type="avg")
         elif self.fault == "largest" and s == 2:
             X = npx.pooling(X, kernel=(2, 2), stride=(2, 2), pool_type="max")
+        elif self.fault == "corner":
+            X = X[:, :, : X.shape[2] // s, : X.shape[3] // s]
         else:
             start = s - 1 if self.fault == "other pixels" else 0
             X = X[:, :, start::s, start::s]
@@ -504,8 +572,10 @@ class _CifarBlock(nn.Block):
             return X
         if self.fault == "repeated":
             return np.concatenate([X, X], axis=1)
+        if self.fault == "nothing":
+            return 0
         before = {"both sides": self.more // 2, "in front": self.more}.get(self.fault, 0)
-        zeros = np.zeros((len(X), self.more, *X.shape[2:]))
+        zeros = np.zeros((len(X), self.more, *X.shape[2:])) + (1 if self.fault == "ones" else 0)
         return np.concatenate([zeros[:, :before], X, zeros[:, before:]], axis=1)
 
 
@@ -520,7 +590,10 @@ def _cifar_resnet(depth, num_classes=10, fault=None):
         for i in range((depth - 2) // 6):
             net.add(_CifarBlock(inputs, num_channels, strides if i == 0 else 1, fault))
             inputs = num_channels
-    net.add(nn.GlobalAvgPool2D(), nn.Dense(num_classes))
+    pool = nn.GlobalMaxPool2D if fault == "max pooling" else nn.GlobalAvgPool2D
+    net.add(pool(), nn.Dense(num_classes))
+    if fault == "softmax":
+        net.add(nn.Lambda(npx.softmax))
     return net
 
 
@@ -552,6 +625,11 @@ def cifar_resnet(trial, make):
         "both sides": "All zeros come behind the channels that are there, none in front.",
         "in front": "The zeros come behind the channels that are there, not in front.",
         "repeated": "The new channels of the shortcut are zeros, not copies.",
+        "ones": "The new channels of the shortcut are zeros, not ones.",
+        "nothing": "Where the channels double, the shortcut still brings every second pixel of X.",
+        "corner": "Every second pixel, not the first half of them.",
+        "max pooling": "Global average pooling at the end, not the maximum.",
+        "softmax": "The network ends with the dense layer: scores, no softmax.",
         "stride second": "The first 3x3 convolution of the block carries the stride.",
         "no strides": "Stages 2 and 3 halve height and width.",
         "early strides": "The first stage keeps the size; stages 2 and 3 halve it.",
@@ -564,7 +642,7 @@ def cifar_resnet(trial, make):
         ("deeper, other classes, three colours", (6 * n + 2, num_classes), 3),
     ]:
         X = trial.normal(4, colours, 12, 8)
-        _agrees(trial, case, make, arguments, X, [_cifar_resnet], faults)
+        _agrees(trial, case, make, arguments, X, [_cifar_resnet], faults, network=True)
 
 
 # --- the zoo ---
@@ -625,8 +703,8 @@ class _Variant(nn.Block):
         "d": (False, "A normalization leaves the shape as it is."),
     },
 )
-def shapes_differ(trial, hypothesis, block_class):
-    """hypothesis: a letter; block_class(num_channels, strides): the repaired block, with projection."""
+def shapes_differ(trial, hypothesis_a, block_class):
+    """hypothesis_a: a letter; block_class(num_channels, strides): the repaired block, with projection."""
     hints = {
         **ENDS,
         "no strides": "Nothing halves the picture any more. Both paths should.",
@@ -681,8 +759,8 @@ def _is_the_lessons_block(trial, block_class, hints):
         ),
     },
 )
-def only_grows(trial, hypothesis, block_class):
-    """hypothesis: a letter; block_class(num_channels): the repaired block, the lesson's."""
+def only_grows(trial, hypothesis_b, block_class):
+    """hypothesis_b: a letter; block_class(num_channels): the repaired block, the lesson's."""
     hints = {
         **ENDS,
         "ReLU before": "The symptom is still there: F ends in a ReLU, so it can only add.",
@@ -712,8 +790,8 @@ def only_grows(trial, hypothesis, block_class):
         "d": (False, "There are 512 numbers in each channel: enough for a mean and a variance."),
     },
 )
-def no_identity(trial, hypothesis, block_class):
-    """hypothesis: a letter; block_class(num_channels): the repaired block, the lesson's."""
+def no_identity(trial, hypothesis_c, block_class):
+    """hypothesis_c: a letter; block_class(num_channels): the repaired block, the lesson's."""
     hints = {
         **ENDS,
         "late norm": "The symptom is still there: the second normalization comes after the addition.",
@@ -747,11 +825,11 @@ def no_identity(trial, hypothesis, block_class):
         "d": (False, "Nothing random happens in this block, in either mode."),
     },
 )
-def shared_norm(trial, hypothesis, block_class):
-    """hypothesis: a letter; block_class(num_channels): the repaired block, the lesson's."""
+def shared_norm(trial, hypothesis_d, block_class):
+    """hypothesis_d: a letter; block_class(num_channels): the repaired block, the lesson's."""
     hints = {
         **ENDS,
-        "one norm": "One normalization for two convolutions: each needs one of its own.",
+        "one norm": "Two convolutions, so two normalizations: each convolution needs one of its own.",
     }
     block, right, X = _is_the_lessons_block(trial, block_class, hints)
 
@@ -766,6 +844,7 @@ def shared_norm(trial, hypothesis, block_class):
         "after three batches the moving averages give the right prediction",
         trial.call(trained, block),
         trained(right),
-        "There are two normalizations. Is each convolution followed by its own?",
+        "There are two normalizations. Is each convolution followed by its own, and is their momentum "
+        "the default, 0.9?",
         tolerance=5e-3,
     )

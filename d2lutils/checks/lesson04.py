@@ -1,5 +1,6 @@
 """The checks of exercises 04, DenseNet."""
 
+from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 
@@ -24,7 +25,7 @@ def _numbers(what, value, hint="Write a list of numbers, such as [1, 2, 3]."):
     if isinstance(value, list | tuple | set | frozenset | range):
         value = list(value)
         if any(item is None or item is ... for item in value):
-            raise Unanswered
+            raise Unanswered(f"Some of it is still blank: {what}.")
     try:
         return numpy.asarray(value, dtype="float64").reshape(-1)
     except (TypeError, ValueError):
@@ -55,18 +56,18 @@ def _called_with(*arguments):
         raise
 
 
-def _same(trial, what, make, arguments, X, reference, hint, mistakes):
+def _same(trial, what, make, arguments, X, reference, hint, mistakes, same_weights=None):
     """Note that make(*arguments) has the parameters of reference() and computes the same.
 
     mistakes: pairs of a hint and a function that makes the block with that mistake. They are built
-    only when something differs.
+    only when something differs. same_weights: the hint where the parameters do not differ.
     """
     with _called_with(*arguments):
         theirs = trial.build(make, *arguments, like=X, what="Your function or class")
-        _compare(trial, what, theirs, X, reference, hint, mistakes)
+        _compare(trial, what, theirs, X, reference, hint, mistakes, same_weights)
 
 
-def _compare(trial, what, theirs, X, reference, hint, mistakes):
+def _compare(trial, what, theirs, X, reference, hint, mistakes, same_weights):
     shapes = _shapes(theirs)
     if any(size < 1 for shape in shapes for size in shape):
         raise Wrong(
@@ -76,7 +77,10 @@ def _compare(trial, what, theirs, X, reference, hint, mistakes):
     ours = _shaped(reference, X)
     seen, expected = _computed(trial, theirs, X), _computed(trial, trial.build(lambda: ours), X)
     if shapes != _shapes(ours) or not _alike(seen, expected):
-        hint = next((h for h, make in mistakes if _is(trial, make, X, shapes, seen)), hint)
+        other = _other_kinds(theirs, ours)
+        if same_weights and shapes == _shapes(ours):
+            other = same_weights
+        hint = next((h for h, make in mistakes if _is(trial, make, X, shapes, seen)), other or hint)
     parameters = f"{what}: the trainable parameters"
     trial.holds(parameters, shapes == _shapes(ours), hint, _told(shapes), _told(_shapes(ours)))
     for mode, output in seen.items():
@@ -91,6 +95,19 @@ def _shaped(make, X):
     block = make()
     block.infer_shape(X)
     return block
+
+
+def _other_kinds(theirs, ours):
+    """A hint where a block has biases too many or normalizations too few, or None."""
+    seen, right = (
+        Counter(name.rsplit("_", 1)[-1] for name in block.collect_params())
+        for block in (theirs, ours)
+    )
+    if seen["bias"] > right["bias"]:
+        return "No convolution has a bias: use_bias=False in each of them."
+    if seen["gamma"] < right["gamma"]:
+        return f"There should be {right['gamma']} normalizations, and there are {seen['gamma']}."
+    return None
 
 
 def _is(trial, make, X, shapes, seen):
@@ -192,34 +209,32 @@ def ledger(trial, channels):
     """channels: six numbers, of densenet(num_channels=16, growth_rate=12, num_convs=(3, 3, 3))."""
     stem, k, num_convs = 16, 12, (3, 3, 3)
     what, right = "the channels after each of the six parts", _ledger(stem, k, num_convs)
-    seen = _numbers(what, channels)
+    seen = list(_numbers(what, channels))
+    if seen[:1] == right[1:2]:
+        raise Wrong(what, "The list begins with the stem: it makes 16.", "52 first", "16 first")
     if len(seen) != len(right):
         hint = "Six numbers: stem, block, transition, block, transition, block."
         if len(seen) == len(right) + 1:
             hint = "No transition follows the last block: the picture has not to shrink any more."
         raise Wrong(what, hint, f"{len(seen)} number(s)", len(right))
     halves = "A transition halves what comes in: 62 channels, so 31."
-    trial.equal(
-        what,
-        seen,
-        right,
-        "A block appends, a transition halves.",
-        [
-            ("The transitions halve the channels.", _ledger(stem, k, num_convs, lambda c: c)),
-            ("Each of a block's three layers appends 12 channels.", _ledger(stem, k, (1, 1, 1))),
-            (
-                "The stem makes num_channels = 16; only transitions halve.",
-                _ledger(stem // 2, k, num_convs),
-            ),
-            (halves, [16, 52, 26, 62, 44, 80]),
-            (halves, [16, 52, 26, 88, 44, 124]),
-            (
-                "A block's output begins with its own input: 16 + 36, not 36.",
-                [16, 36, 18, 36, 18, 36],
-            ),
-        ],
-        tolerance=1e-9,
+    mistakes = [
+        ("The transitions halve the channels.", _ledger(stem, k, num_convs, lambda c: c)),
+        ("Each of a block's three layers appends 12 channels.", _ledger(stem, k, (1, 1, 1))),
+        (
+            "The stem makes num_channels = 16; only transitions halve.",
+            _ledger(stem // 2, k, num_convs),
+        ),
+        (halves, [16, 52, 26, 62, 44, 80]),
+        (halves, [16, 52, 26, 88, 44, 124]),
+        ("A block's output begins with its own input: 16 + 36, not 36.", [16, 36, 18, 36, 18, 36]),
+    ]
+    hint = next(
+        (h for h, wrong in mistakes if wrong == seen), "A block appends, a transition halves."
     )
+    parts = "the stem", "block 1", "transition 1", "block 2", "transition 2", "block 3"
+    for part, theirs, number in zip(parts, seen, right):
+        trial.holds(f"the channels after {part}", theirs == number, hint, f"{theirs:g}", number)
 
 
 what_it_saves = choice(
@@ -239,17 +254,17 @@ what_it_saves = choice(
         ),
         "b": (
             False,
-            "Its activations are more, its parameters fewer: on small pictures the parameters "
+            "Its activations are more, its parameters fewer: with 128 small pictures the parameters "
             "decide, and its step needs less.",
         ),
         "c": (
             False,
             "Activations grow with the batch, parameters do not: a larger batch speaks against "
-            "DenseNet, not for it.",
+            "DenseNet, not for it. At 32x32 its step needs more from some 800 pictures on.",
         ),
         "d": (
             True,
-            "few parameters, many activations. Activations grow with the area of the picture, "
+            "Few parameters, many activations. Activations grow with the area of the picture, "
             "and from some size on they decide.",
         ),
     },
@@ -267,7 +282,8 @@ def _block_count(c, k, L, norm=2, area=9, first=0, grows=1):
     hints=(
         "A layer that reads r channels has 2 r parameters in its normalization and 9 r k in its "
         "convolution: (2 + 9 k) r. Which r do the L layers read?",
-        "r is c, c + k, ..., c + (L - 1) k. Added up that is L c + k L (L - 1) / 2, times (2 + 9 k).",
+        "The layers read c, c + k, ..., c + (L - 1) k. Added up that is L c + k L (L - 1) / 2, times "
+        "(2 + 9 k).",
     ),
 )
 def block_parameters(trial, function):
@@ -275,43 +291,59 @@ def block_parameters(trial, function):
 
     The check counts those of d2lutils' block.
     """
-    for _ in range(4):
-        k, L = trial.integer(2, 9), trial.integer(2, 6)
-        c = trial.integer(k + 1, 30)
-        block = trial.build(DenseBlock, L, k, like=np.zeros((1, c, 2, 2)))
-        after = L * (2 * k) + _block_count(c, k, L, norm=0)
+    what, sizes = "the parameters of dense blocks of random sizes", []
+    for L in (3, 4, 5, 2 * trial.integer(3, 4)):  # odd and even
+        k = trial.integer(2, 9)
+        sizes.append((k * trial.integer(1, 4) + trial.integer(1, k - 1), k, L))
+    seen, right = [], []
+    for c, k, L in sizes:
         with _called_with(c, k, L):
-            trial.equal(
-                "the parameters of dense blocks of random sizes",
-                trial.call(function, c, k, L),
-                _count(_shapes(block)),
-                "Add up over the layers: how many channels does each of them read?",
-                [
-                    ("The normalizations have parameters too.", _block_count(c, k, L, norm=0)),
-                    (
-                        "A normalization has two trainable numbers for a channel: gamma and beta.",
-                        _block_count(c, k, L, norm=1),
-                    ),
-                    (
-                        "Running statistics are not trained: no gradient moves them.",
-                        _block_count(c, k, L, norm=4),
-                    ),
-                    ("The convolutions have no bias.", _block_count(c, k, L) + L * k),
-                    ("Every layer reads k channels more than the one before.", L * (2 + 9 * k) * c),
-                    (
-                        "The first layer reads c channels, not c + k: the sum begins with l = 0.",
-                        _block_count(c, k, L, first=1),
-                    ),
-                    (
-                        "The normalization stands before the convolution: it has as many channels as "
-                        "the layer reads, not k.",
-                        after,
-                    ),
-                    ("A 3x3 kernel has nine weights.", _block_count(c, k, L, area=3)),
-                    ("The order is function(c, k, L).", _block_count(k, c, L)),
-                ],
-                tolerance=1e-9,
-            )
+            seen.append(trial.array(what, trial.call(function, c, k, L), ()).item())
+        right.append(_count(_shapes(_shaped(partial(DenseBlock, L, k), np.zeros((1, c, 2, 2))))))
+    mistakes = [
+        ("The normalizations have parameters too.", partial(_block_count, norm=0)),
+        (
+            "A normalization has two trainable numbers for a channel: gamma and beta.",
+            partial(_block_count, norm=1),
+        ),
+        (
+            "Running statistics are not trained: no gradient moves them.",
+            partial(_block_count, norm=4),
+        ),
+        ("The convolutions have no bias.", lambda c, k, L: _block_count(c, k, L) + L * k),
+        ("Every layer reads k channels more than the one before.", partial(_block_count, grows=0)),
+        (
+            "The first layer reads c channels, not c + k: the sum begins with l = 0.",
+            partial(_block_count, first=1),
+        ),
+        (
+            "The normalization stands before the convolution: it has as many channels as the layer "
+            "reads, not k.",
+            lambda c, k, L: 2 * L * k + _block_count(c, k, L, norm=0),
+        ),
+        ("A 3x3 kernel has nine weights.", partial(_block_count, area=3)),
+        ("The kernel is 3x3, not 1x1: nine weights.", partial(_block_count, area=1)),
+        ("The order is function(c, k, L).", lambda c, k, L: _block_count(k, c, L)),
+        (
+            "The sum 0 + 1 + ... + (L - 1) is half of L (L - 1).",
+            lambda c, k, L: (2 + 9 * k) * (L * c + k * L * (L - 1)),
+        ),
+        (
+            "Halve last: L // 2 drops a half where L is odd, L * (L - 1) // 2 drops nothing.",
+            lambda c, k, L: (2 + 9 * k) * (L * c + k * (L - 1) * (L // 2)),
+        ),
+    ]
+    hint = next(
+        (
+            h
+            for h, wrong in mistakes
+            if numpy.allclose(seen, [wrong(*size) for size in sizes], 1e-9)
+        ),
+        "Add up over the layers: how many channels does each of them read?",
+    )
+    for size, theirs, number in zip(sizes, seen, right):
+        with _called_with(*size):
+            trial.equal(what, theirs, number, hint, tolerance=1e-9)
 
 
 # --- 4.4 ---
@@ -331,8 +363,8 @@ def _transition_mistakes(C, compression):
 
     return [
         at("Round down: floor(compression * num_channels).", width=width + 1),
-        at("compression has no effect yet.", width=C),
-        at("compression need not be a half.", width=C // 2),
+        at("The compression has no effect yet.", width=C),
+        at("The compression need not be a half.", width=C // 2),
         at("The convolution has no bias.", use_bias=True),
         at("The normalization is missing.", first=[_relu()]),
         at("The ReLU is missing: BN, ReLU, convolution.", first=[nn.BatchNorm()]),
@@ -408,22 +440,26 @@ def growth_rate(trial, k):
         return _count(_shapes(net, trained_only))
 
     k = int(seen[0])
+    fits, more_fits = count(k) < LIMIT, count(k + 1) < LIMIT
     trial.holds(
-        f"at growth rate {k}: fewer than {LIMIT:,}",
-        count(k) < LIMIT,
+        f"growth rate {k} has {count(k):,}: {'below' if fits else 'not below'} the limit",
+        fits,
         "Too many. Is it one step too far? The count must stay below the limit, not come nearest."
         if k <= 12
         else "Too many by far: the count grows with the square of the growth rate.",
         f"{count(k):,}",
+        f"fewer than {LIMIT:,}",
     )
     trial.holds(
-        f"at growth rate {k + 1}: {LIMIT:,} or more",
-        count(k + 1) >= LIMIT,
-        f'{k + 1} fits too. If you counted more there: running statistics (grad_req "null") are '
-        "not trained."
+        f"growth rate {k + 1} has {count(k + 1):,}: "
+        + (f"still below the limit, so {k} is not the largest" if more_fits else "not below it"),
+        not more_fits,
+        f"Growth rate {k + 1} fits too. If you counted more there: running statistics (grad_req "
+        '"null") are not trained.'
         if count(k + 1, trained_only=False) >= LIMIT
         else f"There is room for more: try {k + 1}.",
         f"{count(k + 1):,}",
+        f"{LIMIT:,} or more",
     )
 
 
@@ -465,6 +501,12 @@ def who_reads_whom(trial, channels):
         ("Layer 1 is the first layer: it appends channels 6 to 9.", [14, *range(18, end)]),
         ("The first six channels are the block's input.", {number - c for number in right}),
         ("Nobody reads what comes later: the earlier channels stay.", range(end)),
+        ("Write the channels' numbers, not how many they are.", [len(right)]),
+        ("The last channel is missing: range leaves its end out.", right - {end - 1}),
+        ("The last channel is missing: range leaves its end out.", range(later, end - 1)),
+        ("The output has 26 channels, numbered from 0: the last is 25.", right | {end}),
+        ("Only one of layer 2's channels is disturbed. And who reads it?", range(disturbed, later)),
+        ("Channel 10 is disturbed; 11, 12 and 13 do not read it.", range(disturbed + 1, end)),
     ]
     hint = next(
         (hint for hint, wrong in mistakes if seen == set(wrong)),
@@ -515,16 +557,27 @@ def _late(k):
 
 
 def _bc(
-    n, k, classes, layer=_bottleneck, stem=None, last=2, rule=None, dense=None, end=_norm_relu, **s
+    n,
+    k,
+    classes,
+    start=None,
+    layer=_bottleneck,
+    stem=None,
+    last=2,
+    rule=None,
+    dense=None,
+    end=_norm_relu,
+    **s,
 ):
     """DenseNet-BC; the keywords make mistaken ones. s: settings of the convolutions."""
-    widths = _widths(2 * k, k, (n, n, n), **(rule or {}))[:last]
+    start = start or 2 * k
+    widths = _widths(start, k, (n, n, n), **(rule or {}))[:last]
     blocks = [_Maps([layer(k, **s) for _ in range(n)], **(dense or {})) for _ in range(3)]
-    return _net(stem or [_conv(2 * k, **s)], blocks, widths, classes, end, **s)
+    return _net(stem or [_conv(start, **s)], blocks, widths, classes, end, **s)
 
 
 def _bc_mistakes(n, k, classes):
-    def at(hint, n=n, **differences):
+    def at(hint, n=n, k=k, classes=classes, **differences):
         return hint, lambda: _bc(n, k, classes, **differences)
 
     stem, small_pool = [_conv(2 * k)], nn.MaxPool2D(3, 2, 1)
@@ -555,6 +608,10 @@ def _bc_mistakes(n, k, classes):
         at("No transition follows the last block.", last=3),
         at(wide, stem=[_conv(k)]),
         at(wide, stem=[_conv(16)]),
+        at(wide, start=k),
+        at(wide, start=16),
+        at("The argument num_classes has no effect.", classes=10),
+        at("The argument growth_rate has no effect.", k=12),
         at(
             "No normalization follows the first convolution: the first layer normalizes.",
             stem=[*stem, *_norm_relu()],
@@ -599,25 +656,33 @@ def densenet_bc(trial, make):
 
     Source: Huang et al. 2017, section 3; the order inside a layer: "Bottleneck layers".
     """
-    for depth in (10, 16):
+    for depth in (16, 10):  # with n = 1, several mistakes look the same
         n, k = (depth - 4) // 6, 2 * trial.integer(1, 2) + 1
-        classes, colours = trial.integer(5, 12), trial.integer(1, 3)
-        _same(
-            trial,
-            f"depth {depth}",
-            make,
-            (depth, k, classes),
-            trial.normal(3, colours, 32, 32),
-            partial(_bc, n, k, classes),
-            "Count by hand, part by part: the stem, the first block, the first transition.",
-            _bc_mistakes(n, k, classes),
-        )
-    depth = 10 + trial.integer(1, 5)
+        classes, colours = trial.integer(5, 9), trial.integer(1, 3)
+        try:
+            _same(
+                trial,
+                f"depth {depth}",
+                make,
+                (depth, k, classes),
+                trial.normal(3, colours, 32, 32),
+                partial(_bc, n, k, classes),
+                "Count by hand, part by part: the stem, the first block, the first transition.",
+                _bc_mistakes(n, k, classes),
+                "The weights are right: look at the order, the ReLUs, the padding, the pooling.",
+            )
+        except Wrong as wrong:
+            if "class raised ValueError" in wrong.what:
+                wrong.hint = f"Depth {depth} fits, n is {n}: is it your condition that refuses it?"
+            raise
+    raised = {d: trial.call(_what_raised, make, d, 4, 10) for d in (*range(11, 16), 21)}
+    depth = next((d for d in raised if raised[d] != "ValueError"), 21)
     trial.holds(
-        "a depth that does not fit is refused",
-        (raised := trial.call(_what_raised, make, depth, 4, 10)) == "ValueError",
-        "Where (depth - 4) % 6 is not 0: raise ValueError, with a sentence that tells what fits.",
-        f"depth {depth}: {raised}",
+        "depths that do not fit are refused",
+        raised[depth] == "ValueError",
+        f"({depth} - 4) / 6 is not a whole number: raise ValueError, with a sentence that tells what "
+        "fits.",
+        f"depth {depth}: {raised[depth]}",
         "ValueError",
     )
 
@@ -646,6 +711,10 @@ def _halving_mistakes(channels, k, num_convs):
         at("Halved twice: now the transitions make a quarter.", out=lambda c: c // 2 // 2),
         at("The transitions do not halve any more.", out=lambda c: c),
         at("No transition follows the last block.", last=3),
+        at("No transition follows the last block.", last=3, keep=lambda c: c),
+        at(
+            "A block appends: num_channels must grow before it is halved.", num_convs_counted=(0, 0)
+        ),
         at("Each of a block's layers appends growth_rate channels.", num_convs_counted=(1, 1)),
     ]
 
@@ -663,8 +732,8 @@ def _halving_mistakes(channels, k, num_convs):
         "a": (False, "The blocks append 36 channels each, three times 12, and that is right."),
         "b": (
             True,
-            "num_channels is not halved with the maps: the next transition halves a number that "
-            "is no longer true.",
+            "The count num_channels is not halved with the maps: the next transition halves a number "
+            "that is no longer true.",
         ),
         "c": (False, "Pooling changes height and width; it leaves the channels as they are."),
         "d": (
@@ -674,14 +743,14 @@ def _halving_mistakes(channels, k, num_convs):
         ),
     },
 )
-def too_wide(trial, hypothesis, make):
-    """hypothesis: a letter; make(num_channels, growth_rate, num_convs): the repaired builder."""
-    channels, k = trial.integer(6, 12), trial.integer(2, 5)
+def too_wide(trial, hypothesis_a, thin_net):
+    """hypothesis_a: a letter; thin_net(num_channels, growth_rate, num_convs): the repaired builder."""
+    channels, k = trial.integer(4, 5), trial.integer(8, 10)  # so that no two mistakes agree
     num_convs = tuple(trial.integer(2, 3) for _ in range(3))
     _same(
         trial,
         "the repaired network",
-        make,
+        thin_net,
         (channels, k, num_convs),
         trial.normal(3, 1, 12, 12),
         partial(_small, channels, k, num_convs, _widths(channels, k, num_convs)[:2]),
@@ -715,7 +784,7 @@ def _dense_mistakes(num_convs, growth_rate, table):
     "Zoo: more pictures than went in",
     hints=(
         "A batch is (N, C, H, W). Which of the four numbers should a dense block change?",
-        "np.concatenate joins along axis 0 unless told otherwise.",
+        "Unless told otherwise, np.concatenate joins along axis 0.",
     ),
     options={
         "a": (
@@ -727,19 +796,19 @@ def _dense_mistakes(num_convs, growth_rate, table):
         "c": (False, "Pooling belongs to the transition. A dense block keeps the size."),
         "d": (
             True,
-            "the new maps stand as further pictures in the batch, axis 0, not as further channels, "
+            "The new maps stand as further pictures in the batch, axis 0, not as further channels, "
             "axis 1.",
         ),
     },
 )
-def batch_doubles(trial, hypothesis, make):
-    """hypothesis: a letter; make(num_convs, growth_rate): the repaired class, a dense block."""
+def batch_doubles(trial, hypothesis_b, MapsAppended):
+    """hypothesis_b: a letter; MapsAppended(num_convs, growth_rate): the repaired class, a dense block."""
     k, L = trial.integer(3, 6), trial.integer(2, 3)
     for C, mistakes in ((k, {**_WRONG_AXES, **_WRONG_MAPS}), (k + 2, _WRONG_MAPS)):
         _same(
             trial,
             f"growth rate {'as large as' if k == C else 'unlike'} the number of channels",
-            make,
+            MapsAppended,
             (L, k),
             trial.normal(2, C, 5, 4),
             partial(_maps, L, k),
@@ -754,12 +823,12 @@ def batch_doubles(trial, hypothesis, make):
     hints=(
         "Print the shape of each convolution's weights: its second number is how many channels "
         "the layer reads. What should those numbers be?",
-        "features holds all maps so far. A layer must read all of them, concatenated.",
+        "The list features holds all maps so far. A layer must read all of them, concatenated.",
     ),
     options={
         "a": (
             True,
-            "layers two and three read 12 channels, where they should read 28 and 40: this is a "
+            "Layers two and three read 12 channels, where they should read 28 and 40: this is a "
             "chain, with everything handed out at the end.",
         ),
         "b": (False, "Every layer appends 12 channels, as it should: 16 + 3 times 12 is 52."),
@@ -774,13 +843,13 @@ def batch_doubles(trial, hypothesis, make):
         ),
     },
 )
-def only_the_last(trial, hypothesis, make):
-    """hypothesis: a letter; make(num_convs, growth_rate): the repaired class, a dense block."""
+def only_the_last(trial, hypothesis_c, MapsCollected):
+    """hypothesis_c: a letter; MapsCollected(num_convs, growth_rate): the repaired class, a dense block."""
     k, C, L = trial.integer(3, 5), trial.integer(6, 9), trial.integer(3, 4)
     _same(
         trial,
         "the repaired block",
-        make,
+        MapsCollected,
         (L, k),
         trial.normal(3, C, 5, 5),
         partial(_maps, L, k),
@@ -808,14 +877,14 @@ def only_the_last(trial, hypothesis, make):
         ),
         "c": (
             True,
-            "every other reader of a map normalizes it first; the pooling takes the last block's "
+            "Every other reader of a map normalizes it first; the pooling takes the last block's "
             "maps raw.",
         ),
         "d": (False, "The maximum of ten times the values is ten times the maximum."),
     },
 )
-def unfinished(trial, hypothesis, make):
-    """hypothesis: a letter; make(growth_rate, num_convs): the repaired builder."""
+def unfinished(trial, hypothesis_d, short_net):
+    """hypothesis_d: a letter; short_net(growth_rate, num_convs): the repaired builder."""
     k, num_convs = trial.integer(3, 5), (trial.integer(1, 2), trial.integer(2, 3))
 
     def net(last=1, end=_norm_relu):
@@ -830,7 +899,7 @@ def unfinished(trial, hypothesis, make):
     _same(
         trial,
         "the repaired network",
-        make,
+        short_net,
         (k, num_convs),
         trial.normal(4, 1, 12, 12),
         net,

@@ -46,6 +46,11 @@ def other_var(var_of):
     return function
 
 
+def merge_counts_less_one(means, variances, counts):
+    mean, var = merge(means, variances, counts)
+    return mean, var - variances.sum(axis=0) / counts.sum()
+
+
 # --- 2.4 ---
 
 
@@ -142,6 +147,43 @@ def by_one_large_batch(net, X, batch_size):
     return net
 
 
+def momentum_left(net, X, batch_size):
+    by_cumulative_average(net, X, batch_size)
+    for layer in net:
+        if is_norm(layer):
+            layer._kwargs["momentum"] = 0.95
+    return net
+
+
+def gradients_left_off(net, X, batch_size):
+    net.collect_params().setattr("grad_req", "null")
+    return by_layers(net, X, batch_size)
+
+
+def one_batch_again_and_again(net, X, batch_size):
+    return by_one_large_batch(net, X[:batch_size], batch_size)
+
+
+def batches_of_four(net, X, batch_size):
+    return by_steps(1)(net, X[:400], 4)
+
+
+def by_layers_with(mean_of, var_of):
+    """by_layers, writing something else; the functions get the old value and the right one."""
+
+    def function(net, X, batch_size):
+        Y = X
+        for layer in net:
+            if is_norm(layer):
+                axes, mean, var = (0, *range(2, Y.ndim)), layer.running_mean, layer.running_var
+                mean.set_data(mean_of(mean.data(), Y.mean(axis=axes)))
+                var.set_data(var_of(var.data(), Y.var(axis=axes)))
+            Y = layer(Y)
+        return net
+
+    return function
+
+
 def forward_only(net, X, batch_size):
     for _ in range(5):
         for start in range(0, len(X), batch_size):
@@ -219,15 +261,32 @@ def predicting(context):
     return function
 
 
-def plain_call(net, X):
+def plain_call(net, X, batch_size):
     return net(X).asnumpy()
 
 
-def one_by_one(net, X):
+def one_by_one(net, X, batch_size):
     return predicting(autograd.record)(net, X, batch_size=1)
 
 
-def after_refreshing(net, X):
+def first_batch(net, X, batch_size):
+    for start in range(0, len(X), batch_size):
+        return net(X[start : start + batch_size])
+
+
+def overlapping(net, X, batch_size):
+    parts = [net(X[start : start + 2 * batch_size]) for start in range(0, len(X), batch_size)]
+    return np.concatenate(parts)
+
+
+def last_batch_first(net, X, batch_size):
+    scores = []
+    for start in range(0, len(X), batch_size):
+        scores.insert(0, net(X[start : start + batch_size]))
+    return np.concatenate(scores)
+
+
+def after_refreshing(net, X, batch_size):
     right = net(X)
     by_steps(1)(net, X, len(X))
     return right
@@ -374,6 +433,76 @@ def never(training, recording):
     return False
 
 
+class Formula(Written):
+    """Written, with parts to exchange."""
+
+    momentum = 0.9
+
+    def write(self, mu, sigma2):
+        m = self.momentum
+        self.mu.set_data(m * self.mu.data() + (1 - m) * mu)
+        self.sigma2.set_data(m * self.sigma2.data() + (1 - m) * sigma2)
+
+    def var_of(self, X):
+        return ((X - X.mean(axis=0)) ** 2).mean(axis=0)
+
+    def std_of(self, sigma2):
+        return np.sqrt(sigma2 + 1e-5)
+
+    def training(self):
+        return autograd.is_training()
+
+    def forward(self, X):
+        mu, sigma2 = self.mu.data(), self.sigma2.data()
+        if self.training():
+            mu, sigma2 = X.mean(axis=0), self.var_of(X)
+            with autograd.pause():
+                self.write(mu, sigma2)
+        return self.scale.data() * (X - mu) / self.std_of(sigma2) + self.shift.data()
+
+
+class Unpaused(Kept):
+    def forward(self, X):
+        old = self.moving_mean.data(), self.moving_var.data()
+        Y, *new = batch_norm(X, self.gamma.data(), self.beta.data(), *old, 1e-5, 0.9)
+        if autograd.is_training():
+            old[0][:], old[1][:] = new
+        return Y
+
+
+class LibraryVar(Formula):
+    def var_of(self, X):
+        return X.var(axis=0)
+
+
+class NoEps(Formula):
+    def std_of(self, sigma2):
+        return np.sqrt(sigma2)
+
+
+class EpsOutside(Formula):
+    def std_of(self, sigma2):
+        return np.sqrt(sigma2) + 1e-5
+
+
+class Slow(Formula):
+    momentum = 0.99
+
+
+class Reversed(Formula):
+    momentum = 0.1
+
+
+class AsksRecording(Formula):
+    def training(self):
+        return autograd.is_recording()
+
+
+class NoBrackets(Formula):
+    def training(self):
+        return autograd.is_training
+
+
 class OwnBatch(Kept):
     def forward(self, X):
         with autograd.train_mode():
@@ -407,6 +536,26 @@ def spelled_out(X, g, b, mu, v, eps, m):
     return [rows.reshape(N, H, W, C).transpose(0, 3, 1, 2), mu, v]
 
 
+def picture_norm(var_of=None, std_of=lambda var, eps: np.sqrt(var + eps)):
+    """The repaired specimen, with another variance or divisor."""
+
+    def function(X, gamma, beta, moving_mean, moving_var, eps, momentum):
+        shape, axes = (1, -1, 1, 1), (0, 2, 3)
+        if autograd.is_training():
+            mean = X.mean(axis=axes)
+            var = ((X - mean.reshape(shape)) ** 2).mean(axis=axes)
+            if var_of:
+                var = var_of(X, axes)
+            moving_mean = momentum * moving_mean + (1 - momentum) * mean
+            moving_var = momentum * moving_var + (1 - momentum) * var
+        else:
+            mean, var = moving_mean, moving_var
+        X_hat = (X - mean.reshape(shape)) / std_of(var.reshape(shape), eps)
+        return gamma.reshape(shape) * X_hat + beta.reshape(shape), moving_mean, moving_var
+
+    return function
+
+
 def frozen_averages(X, gamma, beta, mean, var, eps, momentum):
     return batch_norm(X, gamma, beta, mean, var, eps, momentum)[0], mean, var
 
@@ -428,13 +577,14 @@ RIGHT = {
         ("B", plain_call),
         ("b", predicting(lambda: autograd.record(train_mode=False))),
     ],
-    "forgets": [("d", Kept), ("d", Written), ("d", GluonInside)],
+    "forgets": [("d", Kept), ("d", Written), ("d", GluonInside), ("d", Formula)],
     "predicting_changes": [
         ("a", Kept),
         ("a", moving(in_training, in_training)),
         ("a", Written),
+        ("a", Formula),
     ],
-    "asks_recording": [("c", batch_norm), ("c", spelled_out)],
+    "asks_recording": [("c", batch_norm), ("c", spelled_out), ("c", picture_norm())],
 }
 
 WRONG = {
@@ -444,6 +594,9 @@ WRONG = {
         ((2.71,), "a forward pass without a backward"),
         ((1.0,), "One move too few"),
         ((9.9,), "weight of the old value"),
+        ((9,), "weight of the old value"),
+        ((0.19,), "have mean 10"),
+        ((19,), "have mean 10"),
         ((2.0,), "shrinks"),
         ((10,), "moves in backward()"),
     ],
@@ -482,9 +635,22 @@ WRONG = {
             "Biased",
         ),
         ((lambda m, v, n: (merge(m, v, n)[0], merge(m, v, n)[1] ** 0.5),), "standard deviation"),
+        (
+            (
+                other_var(
+                    lambda m, v, w, mean: (w * (v + (m - m.mean(axis=0)) ** 2)).sum(axis=0),
+                ),
+            ),
+            "where large parts weigh more",
+        ),
+        ((other_var(lambda m, v, w, mean: (w * (v + m**2)).sum(axis=0)),), "is not subtracted"),
+        ((merge_counts_less_one,), "counts - 1"),
     ],
     "fold": [
-        ((folding_with(lambda g, v, e: g / np.sqrt(v)),), "eps is missing"),
+        ((folding_with(lambda g, v, e: g / np.sqrt(v)),), "eps is not used"),
+        ((folding_with(lambda g, v, e: g / np.sqrt(v + 1e-5)),), "eps is not used"),
+        ((folding_with(lambda g, v, e: g / v),), "the root of var"),
+        ((folding_with(lambda g, v, e: abs(g) / np.sqrt(v + e)),), "can be negative"),
         ((folding_with(lambda g, v, e: g / (np.sqrt(v) + e)),), "under the root"),
         ((folding_with(lambda g, v, e: g / (v + e)),), "the root of var"),
         ((folding_with(lambda g, v, e: 1 / np.sqrt(v + e)),), "gamma is missing"),
@@ -520,7 +686,15 @@ WRONG = {
         ((by_steps(3, training_step),), "no step"),
         ((new_gamma,), "no new initialization"),
         ((by_layers_stale,), "first layer is right"),
-        ((reset,), "of all images"),
+        ((reset,), "of all of X"),
+        ((one_batch_again_and_again,), "A few images"),
+        ((lambda net, X, n: by_layers(net, X[:n], n),), "A few images"),
+        ((batches_of_four,), "smaller than batch_size"),
+        ((by_layers_with(lambda old, new: new, lambda old, new: new**0.5),), "not its root"),
+        ((by_layers_with(lambda old, new: new, lambda old, new: old),), "still the stale ones"),
+        ((by_layers_with(lambda old, new: old, lambda old, new: new),), "means are still stale"),
+        ((momentum_left,), "momentum back"),
+        ((gradients_left_off,), "grad_req back"),
         ((lambda net, X, n: by_layers(net, X, n)(X),), "return it"),
         ((a_new_net,), "Return the net that you were given"),
     ],
@@ -529,7 +703,11 @@ WRONG = {
         (("b", predicting(autograd.record)), "still there"),
         (("b", predicting(autograd.train_mode)), "still there"),
         (("b", one_by_one), "One by one"),
-        (("b", lambda net, X: plain_call(net, X).argmax(axis=1)), "Compare the two shapes"),
+        (("b", lambda *a: plain_call(*a).argmax(axis=1)), "Compare the two shapes"),
+        (("b", first_batch), "Compare the two shapes"),
+        (("b", lambda net, X, n: net(X[:n])), "Compare the two shapes"),
+        (("b", overlapping), "Compare the two shapes"),
+        (("b", last_batch_first), "order of the pictures"),
         (("b", after_refreshing), "must not move"),
     ],
     "forgets": [
@@ -541,6 +719,8 @@ WRONG = {
         (("d", Unwritten), "do not move any more"),
         (("d", OwnBatch), "its own batch"),
         (("d", NothingTrained), "beta are trained"),
+        (("d", Unpaused), "autograd.pause()"),
+        (("d", LibraryVar), "var() used"),
     ],
     "predicting_changes": [
         (("b", Kept), "not move at all"),
@@ -552,6 +732,14 @@ WRONG = {
         (("a", moving(when_recording, when_recording)), "do not move under train_mode()"),
         (("a", moving(when_both, when_both)), "do not move under train_mode()"),
         (("a", OwnBatch), "its own batch"),
+        (("a", Unpaused), "autograd.pause()"),
+        (("a", LibraryVar), "var() used"),
+        (("a", NoEps), "plus epsilon"),
+        (("a", EpsOutside), "plus epsilon"),
+        (("a", Slow), "0.9 of the old and 0.1 of the new"),
+        (("a", Reversed), "0.9 of the old and 0.1 of the new"),
+        (("a", AsksRecording), "Recording is not training"),
+        (("a", NoBrackets), "without its brackets"),
     ],
     "asks_recording": [
         (("d", batch_norm), "before it is called"),
@@ -563,6 +751,10 @@ WRONG = {
         (("c", by_mode(lambda: autograd.is_recording() or autograd.is_training())), "still there"),
         (("c", by_mode(lambda: False)), "is training mode"),
         (("c", by_mode(lambda: True)), "Outside of training"),
+        (("c", by_mode(lambda: autograd.is_training)), "without its brackets"),
+        (("c", picture_norm(var_of=lambda X, axes: X.var(axis=axes))), "var() used"),
+        (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var))), "under the root"),
+        (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var) + eps)), "under the root"),
         (("c", frozen_averages), "move in training"),
     ],
 }

@@ -39,13 +39,31 @@ class Sum(nn.Block):
 # --- 3.4 ---
 
 
-def bottleneck(place=0, bias=False, bare=False, relus=(1, 1), last=4, **ends):
-    def make(num_channels, projection=False, strides=1):
+def bottleneck(
+    place=0,
+    bias=False,
+    bare=False,
+    relus=(1, 1),
+    last=4,
+    default=1,
+    early=False,
+    scale=True,
+    epsilon=1e-5,
+    active=False,
+    **ends,
+):
+    """early: each ReLU before its normalization; active: one on the projection."""
+
+    def make(num_channels, projection=False, strides=default):
         c, layers = num_channels, []
         for i, (channels, size) in enumerate([(c, 1), (c, 3), (last * c, 1)]):
-            layers += [conv(channels, size, strides if i == place else 1, bias), nn.BatchNorm()]
-            layers += [relu_layer()] if i < 2 and relus[i] else []
+            layers += [conv(channels, size, strides if i == place else 1, bias)]
+            then = [nn.BatchNorm(scale=scale, epsilon=epsilon)] + (
+                [relu_layer()] if i < 2 and relus[i] else []
+            )
+            layers += then[::-1] if early else then
         shortcut = [conv(last * c, 1, strides, bias)] + ([] if bare else [nn.BatchNorm()])
+        shortcut += [relu_layer()] if active else []
         return Sum(row(*layers), row(*shortcut) if projection else None, **ends)
 
     return make
@@ -143,20 +161,35 @@ class PreActReLUFirst(PreAct):
         return norm(npx.relu(X))
 
 
-def preact_in_a_row(num_channels, projection=False, strides=1):
+class PreActBiased(PreAct):
+    def __init__(self, num_channels, projection=False, strides=1):
+        super().__init__(num_channels, projection, strides)
+        if projection:
+            self.projection = row(conv(num_channels, 1, strides, bias=True))
+
+
+def preact_in_a_row(num_channels, projection=False, strides=1, late=False):
     """The projection reads x; all of F in one row of layers."""
     body = row(
         nn.BatchNorm(),
         relu_layer(),
-        conv(num_channels, 3, strides),
+        conv(num_channels, 3, 1 if late else strides),
         nn.BatchNorm(),
         relu_layer(),
-        conv(num_channels),
+        conv(num_channels, 3, strides if late else 1),
     )
     return Sum(body, conv(num_channels, 1, strides) if projection else None, end=None)
 
 
-def postact(num_channels, projection=False, strides=1, end=None):
+def preact_late_in_a_row(num_channels, projection=False, strides=1):
+    return preact_in_a_row(num_channels, projection, strides, late=True)
+
+
+def preact_strided(num_channels, projection=False, strides=2):
+    return preact_in_a_row(num_channels, projection, strides)
+
+
+def postact(num_channels, projection=False, strides=1, end=None, before=None):
     body = row(
         conv(num_channels, 3, strides),
         nn.BatchNorm(),
@@ -164,7 +197,11 @@ def postact(num_channels, projection=False, strides=1, end=None):
         conv(num_channels),
         nn.BatchNorm(),
     )
-    return Sum(body, conv(num_channels, 1, strides) if projection else None, end=end)
+    return Sum(body, conv(num_channels, 1, strides) if projection else None, before, end)
+
+
+def postact_twice(num_channels, projection=False, strides=1):
+    return postact(num_channels, projection, strides, before=npx.relu)
 
 
 def postact_relu(num_channels, projection=False, strides=1):
@@ -182,9 +219,15 @@ class Padded(nn.Block):
         self.pad, self.step = pad, step
 
     def forward(self, X):
-        if self.step == 2:
+        if self.pad == "corner":
+            X = X[:, :, : X.shape[2] // 2, : X.shape[3] // 2]
+        elif self.step == 2:
             X = X[:, :, ::2, ::2]
         zeros = np.zeros(X.shape)
+        if self.pad == "ones":
+            zeros = zeros + 1
+        if self.pad == "nothing":
+            X = zeros
         if self.pad == "both sides":
             half = zeros[:, ::2]
             return np.concatenate([half, X, half], axis=1)
@@ -220,10 +263,13 @@ def cifar(
     bias=False,
     widths=(16, 32, 64),
     stem=(nn.BatchNorm, relu_layer),
+    pool=nn.GlobalAvgPool2D,
+    row_of=nn.Sequential,
+    more=(),
     **ends,
 ):
     def make(depth, num_classes=10):
-        net = nn.Sequential()
+        net = row_of()
         net.add(conv(widths[0], 3, 1, bias), *(layer() for layer in stem))
         for stage, num_channels in enumerate(widths):
             for i in range(n(depth)):
@@ -237,7 +283,7 @@ def cifar(
                 )
                 first = i == 0 and stage > 0
                 net.add(Sum(body, shortcut() if first else None, **ends))
-        net.add(nn.GlobalAvgPool2D(), nn.Dense(num_classes))
+        net.add(pool(), nn.Dense(num_classes), *(layer() for layer in more))
         return net
 
     return make
@@ -304,12 +350,15 @@ class Halving(nn.HybridBlock):
 class TwoConvolutions(nn.Block):
     """The lesson's block, its end in the hands of a class below."""
 
-    norms = 2
+    norms, momentum = 2, 0.9
 
     def __init__(self, num_channels):
         super().__init__()
         self.first, self.second = conv(num_channels), conv(num_channels)
-        made = [nn.BatchNorm(in_channels=num_channels) for _ in range(self.norms)]
+        made = [
+            nn.BatchNorm(momentum=self.momentum, in_channels=num_channels)
+            for _ in range(self.norms)
+        ]
         self.norm1, self.norm2, self.norm3 = (made + made[-1:] * 2)[:3]
 
     def forward(self, X):
@@ -374,6 +423,15 @@ class Idle(TwoConvolutions):
 
     def end(self, X, Y):
         return npx.relu(X + self.norm1(Y))
+
+
+class UsedOnce(Shared):
+    def end(self, X, Y):
+        return npx.relu(X + Y)
+
+
+class Quick(TwoConvolutions):
+    momentum = 0.5
 
 
 class IdleWithoutShape(Idle):
@@ -458,6 +516,12 @@ WRONG = {
         ((R34 - 10,), "has biases"),
         ((R34 + 4_224,), "need no projection"),
         ((R34 + 8_512,), "no bias here"),
+        ((21_275_018,), "two numbers for each channel"),
+        ((21_280_970,), "is 7x7"),
+        ((22_202_698,), "Only the first block"),
+        ((21_094_474,), "Projections and normalizations"),
+        ((22_831_818,), "half as many channels"),
+        ((19_513_034,), "in this order"),
         ((21e6,), "Build it up"),
     ],
     "bottleneck": [
@@ -468,9 +532,16 @@ WRONG = {
         ((bottleneck(relus=(0, 0)),), "the first two normalizations"),
         ((bottleneck(relus=(1, 0)),), "the second normalization"),
         ((bottleneck(bare=True),), "has a normalization too"),
-        ((bottleneck(bias=True),), "no bias"),
+        ((bottleneck(bias=True),), "No convolution has a bias"),
+        ((bottleneck(relus=(0, 1)),), "the first normalization"),
+        ((bottleneck(early=True),), "Normalization first"),
+        ((bottleneck(active=True),), "No ReLU on the projection"),
+        ((bottleneck(default=2),), "as defaults"),
+        ((lambda c, projection, strides: bottleneck()(c, projection, strides),), "as defaults"),
+        ((bottleneck(epsilon=1e-2),), "usual settings"),
+        ((bottleneck(scale=False),), "usual settings"),
         ((bottleneck(place=2),), "not in the last"),
-        ((bottleneck(last=1),), "does the message complain"),
+        ((bottleneck(last=1),), "lead to 4 * num_channels"),
         ((lambda c, p, s: Residual(4 * c, p, s),), "Compare the weights"),
     ],
     "preactivation": [
@@ -478,6 +549,10 @@ WRONG = {
         ((PreActNormalized,), "a bare 1x1 convolution"),
         ((PreActOverwritten,), "overwrite it"),
         ((PreActLate,), "carries the stride"),
+        ((preact_late_in_a_row,), "carries the stride"),
+        ((preact_strided,), "as defaults"),
+        ((PreActBiased,), "No convolution has a bias"),
+        ((postact_twice,), "before each convolution, not after"),
         ((PreActLinear,), "The ReLUs are missing"),
         ((PreActOneReLU,), "before the second convolution"),
         ((PreActReLUFirst,), "Normalization first"),
@@ -492,15 +567,24 @@ WRONG = {
         ((224,), "is it the smallest"),
         ((34,), "33 works too"),
         ((32.5,), "whole number"),
-        ((-1,), "whole number"),
+        ((-1,), "At least one pixel"),
+        ((1_000_000,), "not thousands"),
+        ((1,), "single position"),
     ],
     "cifar_resnet": [
         (
             (lambda depth, num_classes=10: small_resnet(depth, num_classes=num_classes),),
             "do not project",
         ),
-        ((cifar(n=lambda depth: (depth - 2) // 3),), "Compare the weights"),
-        ((cifar(bias=True),), "no bias"),
+        ((cifar(n=lambda depth: (depth - 2) // 3),), "too many of them: how many blocks"),
+        ((cifar(n=lambda depth: 1),), "too few of them: how many blocks"),
+        ((cifar(row_of=nn.HybridSequential),), "nn.Sequential"),
+        ((cifar(bias=True),), "No convolution has a bias"),
+        ((cifar(lambda: Padded("nothing")),), "still brings every second pixel"),
+        ((cifar(lambda: Padded("ones")),), "not ones"),
+        ((cifar(lambda: Padded("corner")),), "not the first half"),
+        ((cifar(pool=nn.GlobalMaxPool2D),), "not the maximum"),
+        ((cifar(more=[lambda: nn.Lambda(npx.softmax)]),), "no softmax"),
         ((cifar(widths=(16, 32, 32), shortcut=Padded),), "does the message complain"),
         ((cifar(Filled),), "build a new one"),
         ((other_scores(num_classes=10),), "dense layer at the end"),
@@ -549,6 +633,8 @@ WRONG = {
         (("a", Shared), "one of its own"),
         (("a", OneNorm), "one of its own"),
         (("a", Detached), "hide what they touch"),
+        (("a", UsedOnce), "one of its own"),
+        (("a", Quick), "default, 0.9"),
         (("a", Idle), "followed by its own"),
         (("a", IdleWithoutShape), "never used"),
         (("a", NormAtTheEnd), "too many"),

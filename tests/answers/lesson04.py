@@ -185,10 +185,53 @@ class LessNonlinear(Plain):
         self.layer = row(nn.BatchNorm(), relu(), conv(4 * k, 1), nn.BatchNorm(), conv(k))
 
 
+class OneNorm(Plain):
+    def __init__(self, k):
+        super().__init__(k)
+        self.layer = row(nn.BatchNorm(), relu(), conv(4 * k, 1), relu(), conv(k))
+
+
+class Swapped(Plain):
+    """ReLU before normalization."""
+
+    def __init__(self, k):
+        super().__init__(k)
+        first, second = [relu(), nn.BatchNorm()], [relu(), nn.BatchNorm()]
+        self.layer = row(*first, conv(4 * k, 1), *second, conv(k))
+
+
+def refusing(condition):
+    """DenseNet-BC that raises its ValueError under another condition."""
+
+    def make(depth, k, classes=10):
+        if condition(depth):
+            raise ValueError("choose another depth")
+        return bc(refuse=None)(depth, k, classes)
+
+    return make
+
+
+def bc_of_stem(width):
+    """DenseNet-BC with as many channels at the start, and the count going on from there."""
+
+    def make(depth, k, classes=10):
+        channels, net = width(k), row(conv(width(k)))
+        for i in range(3):
+            net.add(*(Bottleneck(k) for _ in range((depth - 4) // 6)))
+            channels += (depth - 4) // 6 * k
+            if i < 2:
+                net.add(Transition(channels, 0.5))
+                channels //= 2
+        net.add(nn.BatchNorm(), relu(), nn.GlobalAvgPool2D(), nn.Dense(classes))
+        return net
+
+    return make
+
+
 # --- 4.8a and 4.8d ---
 
 
-def thin(halve, start=lambda c: c, end=lambda: [nn.BatchNorm(), relu()]):
+def thin(halve, start=lambda c: c, end=lambda: [nn.BatchNorm(), relu()], one_more=False):
     """halve(the count) -> what the transition makes, where the count goes on from."""
 
     def make(num_channels, growth_rate, num_convs):
@@ -196,7 +239,7 @@ def thin(halve, start=lambda c: c, end=lambda: [nn.BatchNorm(), relu()]):
         for i, n in enumerate(num_convs):
             net.add(DenseBlock(n, growth_rate))
             num_channels += n * growth_rate
-            if i < len(num_convs) - 1:
+            if i < len(num_convs) - 1 or one_more:
                 width, num_channels = halve(num_channels)
                 net.add(transition_block(width))
         net.add(*end(), nn.GlobalAvgPool2D(), nn.Dense(10))
@@ -227,18 +270,22 @@ class ThinNet(nn.Block):
         return self.dense(X.mean(axis=(2, 3)))
 
 
-def thin_with_one_more(num_channels, growth_rate, num_convs):
+def without_growth(num_channels, growth_rate, num_convs):
     net = row(conv(num_channels))
-    for n in num_convs:
+    for i, n in enumerate(num_convs):
         net.add(DenseBlock(n, growth_rate))
-        num_channels = (num_channels + n * growth_rate) // 2
-        net.add(transition_block(num_channels))
+        if i < len(num_convs) - 1:
+            num_channels //= 2
+            net.add(transition_block(num_channels))
     net.add(nn.BatchNorm(), relu(), nn.GlobalAvgPool2D(), nn.Dense(10))
     return net
 
 
 def honest(c):
     return c // 2, c // 2
+
+
+thin_with_one_more = thin(honest, one_more=True)
 
 
 def short(*end, halve=honest, make=thin):
@@ -359,7 +406,9 @@ WRONG = {
         (([16, 52, 26, 62, 31, 67, 33],), "No transition follows"),
         (([16, 52, 26, 62, 44, 80],), "62 channels, so 31"),
         (([16, 36, 18, 36, 18, 36],), "its own input"),
-        (([52, 26, 62, 31, 67],), "Six numbers"),
+        (([52, 26, 62, 31, 67],), "begins with the stem"),
+        (([52, 26, 62, 31, 67, 33],), "begins with the stem"),
+        (([16, 52, 26, 62, 31],), "Six numbers"),
         (([16, 52, 26, 62, 31, 68],), "A block appends"),
         (("16, 52, 26, 62, 31, 67",), "Write a list"),
     ],
@@ -377,6 +426,10 @@ WRONG = {
         ((lambda c, k, L: (2 + 9 * k) * (L * c + k * L * (L + 1) // 2),), "not c + k"),
         ((summed(lambda c, k: 2 * k + 9 * c * k),), "before the convolution"),
         ((summed(lambda c, k: 2 * c + 3 * c * k),), "nine weights"),
+        ((summed(lambda c, k: 2 * c + c * k),), "not 1x1"),
+        ((lambda c, k, L: (2 + 9 * k) * (L * c + k * L * (L - 1)),), "is half of"),
+        ((lambda c, k, L: (2 + 9 * k) * (L * c + k * (L - 1) * (L // 2)),), "Halve last"),
+        ((lambda c, k, L: (2 + 9 * k) * k * (L * (c // k) + L * (L - 1) // 2),), "Add up"),
         ((lambda k, c, L: by_loop(c, k, L),), "function(c, k, L)"),
         ((lambda c, k, L: 1 + by_loop(c, k, L),), "Add up over the layers"),
     ],
@@ -413,6 +466,7 @@ WRONG = {
         ),
         ((lambda m, theta: DenseBlock(1, int(m * theta)),), "BN, ReLU, 1x1 conv"),
         ((lambda m, theta: "block",), "Return a block"),
+        ((of_layers(lambda w: [conv(w, 1), relu(), nn.AvgPool2D()]),), "there are 0"),
     ],
     "growth_rate": [
         ((8,), "running statistics"),
@@ -434,6 +488,12 @@ WRONG = {
         (([4, *range(8, 20)],), "first six channels"),
         ((range(26),), "Nobody reads what comes later"),
         (([2],), "which layers come after it"),
+        ((13,), "not how many"),
+        (([10, *range(14, 25)],), "range leaves its end out"),
+        ((range(14, 25),), "range leaves its end out"),
+        (([10, *range(14, 27)],), "the last is 25"),
+        ((range(10, 14),), "who reads it"),
+        ((range(11, 26),), "Channel 10 is disturbed"),
     ],
     "densenet_bc": [
         ((bc(divisor=3),), "two convolutions"),
@@ -450,6 +510,19 @@ WRONG = {
         ((bc(stem=lambda k: row(conv(2 * k), nn.BatchNorm(), relu())),), "No normalization"),
         ((bc(settings={"use_bias": True}),), "no bias"),
         ((bc(more={"new_first": True}),), "Old maps first"),
+        ((bc(stem=lambda k: row(conv(2 * k, use_bias=True))),), "No convolution has a bias"),
+        ((bc(layer=OneNorm),), "There should be"),
+        ((bc_of_stem(lambda k: k),), "2 * growth_rate"),
+        ((bc_of_stem(lambda k: 16),), "2 * growth_rate"),
+        ((lambda depth, k, classes=10: BC(depth, k),), "num_classes has no effect"),
+        ((lambda depth, k, classes=10: BC(depth, 12, classes),), "growth_rate has no effect"),
+        ((lambda depth, k, classes=10: BC(depth + 6, k, classes),), "has (depth - 4) / 6 layers"),
+        ((bc(layer=Swapped),), "The weights are right"),
+        ((refusing(lambda depth: depth % 2),), "(12 - 4) / 6 is not"),
+        ((refusing(lambda depth: depth % 3 != 1),), "(13 - 4) / 6 is not"),
+        ((refusing(lambda depth: depth % 6 == 0),), "(11 - 4) / 6 is not"),
+        ((refusing(lambda depth: depth % 6),), "Depth 16 fits"),
+        ((refusing(lambda depth: depth < 16),), "Depth 10 fits"),
         ((bc(refuse=None),), "raise ValueError"),
         ((bc(refuse=AssertionError("depth")),), "raise ValueError"),
         ((bc(refuse=ValueError()),), "with a sentence"),
@@ -467,6 +540,8 @@ WRONG = {
         (("b", thin(lambda c: (c // 2 // 2, c // 2 // 2))), "Halved twice"),
         (("b", thin(lambda c: (c, c))), "do not halve any more"),
         (("b", thin_with_one_more), "No transition follows"),
+        (("b", thin(lambda c: (c // 2, c), one_more=True)), "No transition follows"),
+        (("b", without_growth), "A block appends"),
         (("b", thin(honest, start=lambda c: c // 2)), "Each transition makes half"),
     ],
     "batch_doubles": [
