@@ -57,11 +57,14 @@ def test_every_exercise_has_its_answers():
 
 
 @pytest.mark.parametrize("name, answers", each(RIGHT))
-def test_a_right_answer_is_accepted(say, name, answers):
-    for _ in range(ROUNDS):  # fresh inputs each time
+def test_a_right_answer_is_accepted_in_the_same_words(say, name, answers):
+    words = set()
+    for _ in range(ROUNDS + 1):  # fresh inputs each time
         said = say(NAMES[name], *answers)
         assert NAMES[name].state == "right", said
         assert "ok" in said and "failed" not in said
+        words.add(said)
+    assert len(words) == 1, "nbval compares them"
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if NAMES[name].options])

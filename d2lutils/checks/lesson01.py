@@ -651,12 +651,12 @@ def hidden_gradient(trial, hypothesis_c, function):
 )
 def momentum_reversed(trial, hypothesis_d, function):
     """hypothesis_d: a letter; function(moving, value, momentum) -> the new moving average."""
-    for momentum in (0.9, trial.integer(60, 80) / 100):
+    for momentum, which in ((0.9, "momentum 0.9"), (trial.integer(60, 80) / 100, "another")):
         moving, value = trial.normal(5), trial.normal(5, mean=5)
         old, new = moving.asnumpy(), value.asnumpy()
         move = (1 - momentum) * (new - old)
         trial.equal(
-            f"momentum weighs the old value, the rest the new one (momentum {momentum:g})",
+            f"momentum weighs the old value, the rest the new one ({which})",
             trial.call(function, moving, value, momentum),
             old + move,
             "Two weights, momentum and 1 - momentum: one for the old value, one for the new.",
