@@ -425,7 +425,9 @@ def _reason(error):
     for piece, hint in _REASONS:
         if piece in str(error):
             return hint
-    if isinstance(error, NameError | AttributeError):
+    if isinstance(error, AttributeError):
+        return "Is the attribute spelled right, and is the type in the message the one you expect?"
+    if isinstance(error, NameError):
         return "Is the name spelled as where it was made, and has its cell been run?"
     return None
 

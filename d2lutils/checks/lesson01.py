@@ -140,7 +140,8 @@ def layer_norm(trial, function):
                 np.zeros(C),
                 eps,
                 context=autograd.train_mode,
-                hint="Do the means still have the channels' shape? They belong to examples now.",
+                hint="What does not fit? The means belong to examples now (keepdims=True), gamma "
+                "and beta to channels (shape).",
             ),
             X_hat,
             "Which numbers share a mean? Those of one example, whatever its shape.",
@@ -292,8 +293,8 @@ def normalized_backward(trial, function):
     "1.5",
     "The largest learning rate",
     hints=(
-        "The lesson's rates are too large now, but not by as much as ten. Go down from them by a "
-        "factor of three at a time.",
+        "Begin where you are sure that it trains, and go up by a factor of three at a time; near "
+        "the edge, with more than one seed.",
         "Without batch normalization, try 0.1 and 0.3, the second with several seeds. With it, 1 "
         "and 3.",
     ),
@@ -476,7 +477,9 @@ def moving_variance(trial, hypothesis_a, layer_class):
             (
                 "Prediction normalizes with its own batch now: it should use the moving averages.",
                 normalize(X, (0,))[0],
-            )
+            ),
+            ("gamma was right: it starts at one.", 0 * X),
+            ("The mean was right: it starts at zero.", X - 1),
         ],
     )
     batch = trial.normal(64, 4, mean=5, std=0.3)
@@ -499,7 +502,15 @@ def moving_variance(trial, hypothesis_a, layer_class):
         (X.asnumpy() - mean) / numpy.sqrt(var + 1e-5),
         "Prediction must use the moving averages, which start at mean 0 and variance 1.",
     )
-    trained = [p.name for p in layer.collect_params().values() if p.grad_req != "null"]
+    parameters = layer.collect_params().values()
+    trial.holds(
+        "the running statistics are parameters still",
+        sum(p.data().size for p in parameters) == 4 * 4,
+        "What is not a parameter is not saved with the network: change their start, not their kind.",
+        f"{len(parameters)} parameters",
+        "gamma, beta, and both running statistics",
+    )
+    trained = [p.name for p in parameters if p.grad_req != "null"]
     trial.holds(
         "no gradient moves the running statistics",
         not [name for name in trained if not name.endswith(("gamma", "beta"))],

@@ -145,12 +145,14 @@ def resnet34_parameters(trial, parameters):
         ("Stages 2, 3 and 4 begin with half as many channels going in.", right + halved_inputs),
         ("The stages have 3, 4, 6 and 3 blocks, in this order.", right - swapped),
     ]
-    parts = "Build it up: first convolution, four stages, dense layer. hint(3) has their sizes."
+    parts = (
+        "Build it up: first convolution, four stages, dense layer. hint(3) has most of the sizes."
+    )
     trial.holds(
         "the number of trained parameters",
         found == right,
         next((hint for hint, wrong in mistakes if found == wrong), parts),
-        f"{found:,.0f}",
+        f"{found.item():,}",
         "a larger number" if found < right else "a smaller number",
     )
 

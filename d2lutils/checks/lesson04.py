@@ -667,7 +667,7 @@ def densenet_bc(trial, make):
                 (depth, k, classes),
                 trial.normal(3, colours, 32, 32),
                 partial(_bc, n, k, classes),
-                "Count by hand, part by part: the stem, the first block, the first transition.",
+                "Count by hand, part by part: the stem, each block, each transition, the end.",
                 _bc_mistakes(n, k, classes),
                 "The weights are right: look at the order, the ReLUs, the padding, the pooling.",
             )
@@ -903,7 +903,7 @@ def unfinished(trial, hypothesis_d, short_net):
         (k, num_convs),
         trial.normal(4, 1, 12, 12),
         net,
-        "What stands between the last dense block and the pooling? The rest was right.",
+        "What stands between the last dense block and the pooling? All else was right, the pooling too.",
         [
             at("The symptom is still there: nobody normalizes the last block's maps."),
             at("Half of it: a ReLU follows the normalization.", nn.BatchNorm),

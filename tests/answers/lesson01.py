@@ -162,6 +162,18 @@ class Trained(Repaired):
         self.moving_var.grad_req = "write"
 
 
+class GammaZero(Repaired):
+    def __init__(self, num_features):
+        super().__init__(num_features)
+        self.gamma.init = "zeros"
+
+
+class MeanOne(Repaired):
+    def __init__(self, num_features):
+        super().__init__(num_features)
+        self.moving_mean.init = "ones"
+
+
 class OwnBatch(FromZero):
     def forward(self, X):
         with autograd.train_mode():
@@ -240,7 +252,6 @@ RIGHT = {
     "group_norm": [(gn, gn_backward), (gn_by_loop, gn_backward_by_autograd)],
     "moving_variance": [
         ("c", Repaired),
-        ("C", Plain),
         ("c", lambda num_features: nn.BatchNorm(in_channels=num_features)),
     ],
     "pooled_axes": [("b", pooled((0, 2, 3))), ("b", pooled_on_rows)],
@@ -402,6 +413,9 @@ WRONG = {
         (("c", FromZero), "still there"),
         (("c", LargeEps), "A large epsilon hides"),
         (("c", OwnBatch), "moving averages"),
+        (("c", Plain), "is not saved"),
+        (("c", GammaZero), "gamma was right"),
+        (("c", MeanOne), "The mean was right"),
         (("c", AtLeastOne), "start at mean 0 and variance 1"),
         (("c", Trained), "differentiable=False"),
     ],
