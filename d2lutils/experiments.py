@@ -52,17 +52,18 @@ def norm_last(net):
 
 def learning_rates():
     """LeNet with ReLU at constant rates, without and with batch normalization (notebooks 00, 01)."""
-    for lr, norm in itertools.product((0.03, 0.1, 0.3, 1.0, 3.0, 10.0), (None, gluon_norm)):
-        setting = {"norm": "batch" if norm else "none", "lr": lr}
-        training = {"num_epochs": 3, "lr": lr, "schedule": "constant", "momentum": 0.0}
-        yield setting, lambda norm=norm: lenet(norm, "relu"), training
+    yield from _constant_rates((0.03, 0.1, 0.3, 1.0, 3.0, 10.0), momentum=0.0)
 
 
 def momentum():
     """LeNet as in `learning_rates`, with momentum 0.9 (exercise 1.5)."""
-    for lr, norm in itertools.product((0.01, 0.03, 0.1, 0.3, 1.0, 3.0), (None, gluon_norm)):
+    yield from _constant_rates((0.01, 0.03, 0.1, 0.3, 1.0, 3.0), momentum=0.9)
+
+
+def _constant_rates(rates, momentum):
+    for lr, norm in itertools.product(rates, (None, gluon_norm)):
         setting = {"norm": "batch" if norm else "none", "lr": lr}
-        training = {"num_epochs": 3, "lr": lr, "schedule": "constant", "momentum": 0.9}
+        training = {"num_epochs": 3, "lr": lr, "schedule": "constant", "momentum": momentum}
         yield setting, lambda norm=norm: lenet(norm, "relu"), training
 
 

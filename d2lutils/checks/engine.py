@@ -15,10 +15,11 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
-import mxnet
 import numpy
 from mxnet import autograd, init, np, npx
 from mxnet.gluon import Block
+
+from .reference import float64
 
 SECONDS = 10.0  # that one call of a learner's function may take
 COURSE = str(Path(__file__).resolve().parents[1])
@@ -141,6 +142,11 @@ def hint(number=1):
         print("Run a check first: hints belong to the exercise that was checked last.")
     else:
         _last.hint(number)
+
+
+def kind_of(name):
+    """What a parameter is, by the end of its name: weight, bias, gamma, beta, mean, var."""
+    return name.rsplit("_", 1)[-1]
 
 
 class Trial:
@@ -268,7 +274,7 @@ class Trial:
         layers. The block must have seen an input. Kinds are the ends of the parameters' names.
         """
         for name, parameter in block.collect_params().items():
-            kind = name.rsplit("_", 1)[-1]
+            kind = kind_of(name)
             rng = numpy.random.default_rng([self.key, zlib.crc32(kind.encode()), *parameter.shape])
             if kind in ("gamma", "var"):
                 values = rng.uniform(0.5, 2, parameter.shape)
@@ -297,9 +303,7 @@ class Trial:
         if isinstance(value, list | tuple) and any(item is None or item is ... for item in value):
             raise Unanswered(f"Some of it is still blank: {what}.")
         try:
-            if isinstance(value, mxnet.nd.NDArray):
-                value = value.asnumpy()
-            found = numpy.asarray(value, dtype="float64")
+            found = float64(value)
         except (TypeError, ValueError):
             hint = "Look at its type: it should be a number, or an array of numbers."
             raise Wrong(what, hint, described(value), _shape(shape)) from None
@@ -320,15 +324,13 @@ class Trial:
         mistakes: pairs of a hint and what comes out by that mistake; the first that agrees gives
         its hint. tolerance: of the largest size of the expected numbers, at least of 1e-6.
         """
-        expected = numpy.asarray(
-            expected.asnumpy() if isinstance(expected, np.ndarray) else expected, dtype="float64"
-        )
+        expected = float64(expected)
         seen = self.array(what, seen, expected.shape)
         bound = tolerance * max(numpy.abs(expected).max(initial=0), 1e-6)
         if numpy.abs(seen - expected).max(initial=0) <= bound:
             return self.holds(what, True, hint)
         for its_hint, wrong in mistakes:
-            wrong = numpy.asarray(wrong.asnumpy() if isinstance(wrong, np.ndarray) else wrong)
+            wrong = float64(wrong)
             if wrong.shape == seen.shape and numpy.abs(seen - wrong).max() <= bound:
                 hint = its_hint
                 break

@@ -5,7 +5,7 @@ from mxnet import autograd, np
 
 from ..experiments import load
 from .engine import Wrong, choice, described, exercise
-from .reference import affine, normalize, per_channel, single
+from .reference import affine, backward, float64, normalize, per_channel, single
 
 ROOT = "Epsilon belongs under the root: sqrt(var + eps), not sqrt(var) + eps."
 NO_EPS = "eps has no effect yet: add it under the root."
@@ -195,12 +195,6 @@ def unscaled(X_hat, gamma, beta):
     ]
 
 
-def backward(g, X_hat, std, axes):
-    """The gradient with respect to X, given g, that with respect to X_hat."""
-    mean = g.mean(axis=axes, keepdims=True)
-    return (g - mean - X_hat * (g * X_hat).mean(axis=axes, keepdims=True)) / std
-
-
 def backward_mistakes(g, X_hat, std, axes):
     """Hints for what comes out of `backward` with a slip."""
     mean = g.mean(axis=axes, keepdims=True)
@@ -262,7 +256,7 @@ def normalized_backward(trial, function):
     ]:
         X, dX_hat = trial.normal(*shape, mean=1, std=2), trial.normal(*shape)
         X_hat, std = normalize(X, axes, eps=0.5)
-        g = dX_hat.asnumpy().astype("float64")
+        g = float64(dX_hat)
         dX, m = backward(g, X_hat, std, axes), numpy.prod([shape[axis] for axis in axes])
         batch = (0, *range(2, len(shape)))
         trial.equal(
@@ -395,7 +389,7 @@ def group_norm(trial, group_norm, group_norm_backward):
                 f"The backward pass returned {described(result)}, not three arrays.",
                 "return dX, dgamma, dbeta",
             )
-        g = dY.asnumpy().astype("float64")
+        g = float64(dY)
         trial.equal(
             f"dbeta, {here}",
             result[2],
@@ -435,13 +429,14 @@ def group_norm(trial, group_norm, group_norm_backward):
                     (hint, wrong.reshape(X.shape))
                     for hint, wrong in backward_mistakes(dX_hat, rows, std, (2,))
                 ),
-                (NO_EPS, backward(dX_hat, *_without_eps(X, groups), (2,)).reshape(X.shape)),
+                (
+                    NO_EPS,
+                    backward(dX_hat, *normalize(X.reshape(N, groups, -1), (2,), 0), (2,)).reshape(
+                        X.shape
+                    ),
+                ),
             ],
         )
-
-
-def _without_eps(X, groups):
-    return normalize(X.reshape(X.shape[0], groups, -1), (2,), 0)
 
 
 @exercise(
@@ -616,7 +611,7 @@ def hidden_gradient(trial, hypothesis_c, function):
         "The forward pass was right: change only what autograd sees.",
         [(hint, affine(wrong, gamma, beta)) for hint, wrong in slips(X_hat, std, eps, 8)],
     )
-    g = gamma.asnumpy() * dY.asnumpy().astype("float64")
+    g = gamma.asnumpy() * float64(dY)
     projection = X_hat * (g * X_hat).mean(axis=0, keepdims=True)
     trial.equal(
         "the gradient is batch normalization's",

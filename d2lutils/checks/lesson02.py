@@ -7,10 +7,9 @@ from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import Block, nn
 
 from .engine import Wrong, choice, described, exercise
-from .lesson01 import HIDDEN, backward
-from .reference import affine, normalize, per_channel, single
+from .lesson01 import HIDDEN, ROOT
+from .reference import affine, backward, float64, normalize, per_channel, single
 
-ROOT = "Epsilon belongs under the root: sqrt(var + eps), not sqrt(var) + eps."
 UNCALLED = "(A function without its brackets, is_training, is always true.)"
 OWN_BATCH = f"Prediction normalizes with its own batch now. {UNCALLED}"
 PAUSED = "The averages are no part of the gradient: write them under autograd.pause()."
@@ -30,10 +29,6 @@ def _several(result, names):
         what = f"Your function returned {described(result)}, not {len(names)} arrays."
         raise Wrong(what, f"It should end in: return {', '.join(names)}")
     return tuple(result)
-
-
-def _plain(X):
-    return X.asnumpy().astype("float64")
 
 
 @exercise(
@@ -137,7 +132,7 @@ def merged(trial, function):
     for B, C in [(4, 3), (6, 1), (1, 2)]:
         counts = numpy.array([trial.integer(2, 4) + 3 * i for i in range(B)])
         parts = [
-            _plain(trial.normal(n, C, mean=2 * i - 1, std=1 + i)) for i, n in enumerate(counts)
+            float64(trial.normal(n, C, mean=2 * i - 1, std=1 + i)) for i, n in enumerate(counts)
         ]
         means = numpy.stack([part.mean(axis=0) for part in parts])
         variances = numpy.stack([part.var(axis=0) for part in parts])
@@ -233,7 +228,7 @@ def fold(trial, function):
         mean, var = trial.normal(b, mean=1), trial.uniform(b, low=0.2, high=3)
         arguments = weight, bias, gamma, beta, mean, var, eps
         found = _several(trial.call(function, *arguments), ("weight", "bias"))
-        w, c, g, shift, mu, v = (_plain(argument) for argument in arguments[:-1])
+        w, c, g, shift, mu, v = (float64(argument) for argument in arguments[:-1])
         s = g / numpy.sqrt(v + eps)
 
         def scaled(factor, w=w):
@@ -289,7 +284,7 @@ def fold(trial, function):
         )
         X = trial.normal(2, a, 5, 4)
         options = {"kernel": (k, k), "num_filter": b, "pad": (k // 2, k // 2)}
-        both = _plain(npx.convolution(X, weight, bias, **options))
+        both = float64(npx.convolution(X, weight, bias, **options))
         normalized = (both - per_channel(mu, both)) / per_channel(numpy.sqrt(v + eps), both)
         new = [single(trial.array("both", part, like.shape)) for part, like in zip(found, (w, c))]
         trial.equal(
@@ -347,11 +342,7 @@ def _gradient_size(trial, shape):
     """The median absolute gradient at the input; the mean would hang on a few close pairs."""
     X, dY = trial.normal(*shape), trial.normal(*shape)
     layer = trial.build(nn.BatchNorm, like=X)
-    X.attach_grad()
-    with autograd.record():
-        Y = layer(X)
-    Y.backward(dY)
-    return float(numpy.median(numpy.abs(_plain(X.grad))))
+    return float(numpy.median(numpy.abs(float64(trial.gradient(layer, X, dY)))))
 
 
 @exercise(
@@ -400,7 +391,7 @@ def recalibrated(trial, function):
         "Whoever trains the net next needs its gradients: set grad_req back.",
     )
     found = trial.call(lambda: [(n.running_mean.data(), n.running_var.data()) for n in norms])
-    found = [tuple(_plain(value) for value in pair) for pair in found]
+    found = [tuple(float64(value) for value in pair) for pair in found]
     trial.holds(
         "the statistics are not those of the last batch alone",
         not _close(found, last, 0.02),
@@ -415,7 +406,7 @@ def recalibrated(trial, function):
         tolerance=0.3,
     )
     batch, (old, _) = trial.normal(batch_size, 1, 6, 6, mean=5), found[0]
-    new = _plain(trial.forward(net[0], batch)).mean(axis=(0, 2, 3))
+    new = float64(trial.forward(net[0], batch)).mean(axis=(0, 2, 3))
     trial.train(net, batch, trial.normal(batch_size, 3))
     trial.equal(
         "one more training step moves them by a tenth of the way, as before",
@@ -475,7 +466,7 @@ def _statistics_of(net, X, correct=True):
     for layer in net:
         if isinstance(layer, nn.BatchNorm):
             axes = (0, *range(2, X.ndim))
-            found.append((_plain(X).mean(axis=axes), _plain(X).var(axis=axes)))
+            found.append((float64(X).mean(axis=axes), float64(X).var(axis=axes)))
             if correct:
                 layer.running_mean.set_data(single(found[-1][0]))
                 layer.running_var.set_data(single(found[-1][1]))
@@ -586,14 +577,14 @@ class _Averages:
         self.mean, self.var = numpy.zeros(num_features), numpy.ones(num_features)
 
     def train(self, X):
-        x = _plain(X)
+        x = float64(X)
         self.mean = 0.9 * self.mean + 0.1 * x.mean(axis=0)
         self.var = 0.9 * self.var + 0.1 * x.var(axis=0)
         return normalize(X, (0,))[0]
 
     def predict(self, X, mean=None, var=None):
         mean, var = (self.mean if mean is None else mean), (self.var if var is None else var)
-        return (_plain(X) - mean) / numpy.sqrt(var + 1e-5)
+        return (float64(X) - mean) / numpy.sqrt(var + 1e-5)
 
 
 def _trained(trial, layer_class, C, name="record()"):
@@ -642,7 +633,7 @@ def _trained(trial, layer_class, C, name="record()"):
             trial.equal(
                 f"under {name}: autograd finds the gradient of that",
                 found[1],
-                backward(_plain(dY), Y, normalize(batch, (0,))[1], (0,)),
+                backward(float64(dY), Y, normalize(batch, (0,))[1], (0,)),
                 HIDDEN,
             )
     return layer, X, averages
@@ -860,8 +851,8 @@ def asks_recording(trial, hypothesis_d, function):
     eps = 0.1  # large enough to see where it stands
     gamma, beta = trial.factors(C), trial.normal(C)
     mean, var = trial.normal(C), trial.uniform(C, low=0.5, high=2)
-    old = _plain(mean), _plain(var)
-    x = _plain(X)
+    old = float64(mean), float64(var)
+    x = float64(X)
     new = 0.9 * old[0] + 0.1 * x.mean(axis=axes), 0.9 * old[1] + 0.1 * x.var(axis=axes)
     X_hat, std = normalize(X, axes, eps)
     by_batch = affine(X_hat, gamma, beta)
@@ -899,6 +890,6 @@ def asks_recording(trial, hypothesis_d, function):
         trial.gradient(
             lambda *arguments: function(*arguments)[0], X, dY, gamma, beta, mean, var, eps, 0.9
         ),
-        backward(per_channel(gamma.asnumpy(), X) * _plain(dY), X_hat, std, axes),
+        backward(per_channel(gamma.asnumpy(), X) * float64(dY), X_hat, std, axes),
         HIDDEN,
     )

@@ -12,7 +12,7 @@ from mxnet import autograd, init, np, npx
 from mxnet.gluon import nn
 
 from ..resnet import Residual, stage
-from .engine import Wrong, choice, exercise
+from .engine import Wrong, choice, exercise, kind_of
 
 MODES = {"prediction": autograd.pause, "training": autograd.train_mode}
 CHANNELS = 64, 128, 256, 512  # of ResNet-34's stages
@@ -168,21 +168,17 @@ def _sizes(blocks):
     sizes = Counter()
     for name, parameter in net.collect_params().items():
         if parameter.grad_req != "null":
-            sizes[_kind(name)] += int(numpy.prod(parameter.shape))
+            sizes[kind_of(name)] += int(numpy.prod(parameter.shape))
     return sizes
 
 
 # --- blocks ---
 
 
-def _kind(name):
-    return name.rsplit("_", 1)[-1]
-
-
 def _parameters(block):
     """How many parameters of each kind and shape a block has."""
     found = block.collect_params().items()
-    return Counter((_kind(name), tuple(parameter.shape or ())) for name, parameter in found)
+    return Counter((kind_of(name), tuple(parameter.shape or ())) for name, parameter in found)
 
 
 def _number(parameters, kind):
@@ -293,8 +289,8 @@ def _agrees(trial, case, make, arguments, X, right, faults, network=False):
     right, head = rights[nearest], trial.normal(*Y.shape)
     trial.equal(
         f"{case}: the gradient that reaches the input",
-        trial.call(_gradient, block, X, head, what="Your block, with autograd recording,"),
-        _gradient(right, X, head),
+        trial.gradient(block, X, head),
+        trial.gradient(right, X, head),
         "The output is right, but autograd does not see all of it: detach(), asnumpy() or "
         "autograd.pause() hide what they touch.",
         tolerance=2e-2,
@@ -320,15 +316,6 @@ def _agrees_with_all_shortcuts(trial, block_class, right, faults, c, wide):
                 channels = "4 * num_channels" if wide > c else "num_channels"
                 wrong.hint = f"Both parts of the sum must halve alike and lead to {channels}."
             raise
-
-
-def _gradient(block, X, head):
-    X = X.copy()
-    X.attach_grad()
-    with autograd.record():
-        Y = block(X)
-    Y.backward(head)
-    return X.grad
 
 
 def _makers(make, hints):

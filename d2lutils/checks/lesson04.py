@@ -9,7 +9,7 @@ from mxnet import autograd, nd, np
 from mxnet.gluon import nn
 
 from ..densenet import DenseBlock, conv_block, densenet
-from .engine import Unanswered, Wrong, choice, described, exercise
+from .engine import Unanswered, Wrong, choice, described, exercise, kind_of
 
 LIMIT = 100_000  # of trainable parameters, in exercise 4.5
 TOLERANCE = 5e-3  # of the largest output: float32, and several normalizations
@@ -100,8 +100,7 @@ def _shaped(make, X):
 def _other_kinds(theirs, ours):
     """A hint where a block has biases too many or normalizations too few, or None."""
     seen, right = (
-        Counter(name.rsplit("_", 1)[-1] for name in block.collect_params())
-        for block in (theirs, ours)
+        Counter(kind_of(name) for name in block.collect_params()) for block in (theirs, ours)
     )
     if seen["bias"] > right["bias"]:
         return "No convolution has a bias: use_bias=False in each of them."

@@ -1,7 +1,17 @@
-"""Normalization in float64 NumPy, by the formulas: what the checks compare with."""
+"""Normalization and its gradient in float64 NumPy, by the formulas: what the checks compare with."""
 
 import numpy
 from mxnet import np
+
+
+def float64(values):
+    """MXNet's, NumPy's or Python's numbers as a NumPy array."""
+    return numpy.asarray(values.asnumpy() if hasattr(values, "asnumpy") else values, "float64")
+
+
+def single(array):
+    """A NumPy array for MXNet, in float32."""
+    return np.array(array, dtype="float32")
 
 
 def per_channel(values, X):
@@ -11,15 +21,16 @@ def per_channel(values, X):
 
 def normalize(X, axes, eps=1e-5):
     """X normalized over the axes, and its standard deviation with eps; in float64."""
-    X = X.asnumpy().astype("float64")
+    X = float64(X)
     std = numpy.sqrt(X.var(axis=axes, keepdims=True) + eps)
     return (X - X.mean(axis=axes, keepdims=True)) / std, std
 
 
-def single(array):
-    """A NumPy array for MXNet, in float32."""
-    return np.array(array, dtype="float32")
-
-
 def affine(X_hat, gamma, beta):
     return per_channel(gamma.asnumpy(), X_hat) * X_hat + per_channel(beta.asnumpy(), X_hat)
+
+
+def backward(g, X_hat, std, axes):
+    """The gradient with respect to X, given g, that with respect to X_hat."""
+    mean = g.mean(axis=axes, keepdims=True)
+    return (g - mean - X_hat * (g * X_hat).mean(axis=axes, keepdims=True)) / std
