@@ -1,5 +1,6 @@
 """Residual networks (He et al. 2015): the block, ResNet-18 and the small nets for CIFAR-size images."""
 
+from mxnet import gluon
 from mxnet.gluon import nn
 
 
@@ -87,4 +88,28 @@ def small_resnet(depth, width=16, shortcut=True, num_classes=10):
         nn.GlobalAvgPool2D(),
         nn.Dense(num_classes),
     )
+    return net
+
+
+def plain_net(depth, width=16, norm=None, num_classes=10):
+    """The plain net of `small_resnet`'s shape, with any normalization or none.
+
+    norm: what to put between each convolution and its ReLU, called as norm(num_features,
+    num_dims), as `lenet` has it; without one the convolutions have biases.
+    Raises ValueError for a depth that is not 6n + 2.
+    """
+    if depth < 8 or depth % 6 != 2:
+        raise ValueError(f"depth must be 6n + 2 (8, 14, 20, ...), not {depth!r}.")
+    n = (depth - 2) // 6
+    layers = []
+    channels = [width] + [width] * 2 * n + [2 * width] * 2 * n + [4 * width] * 2 * n
+    for before, c in zip([width, *channels], channels):
+        strides = 2 if c > before else 1
+        layers.append(nn.Conv2D(c, 3, strides, padding=1, use_bias=norm is None))
+        layers += [norm(c, 4)] if norm else []
+        layers.append(nn.Activation("relu"))
+    layers += [nn.GlobalAvgPool2D(), nn.Dense(num_classes)]
+    hybrid = all(isinstance(layer, gluon.HybridBlock) for layer in layers)
+    net = nn.HybridSequential() if hybrid else nn.Sequential()
+    net.add(*layers)
     return net

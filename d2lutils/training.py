@@ -155,6 +155,19 @@ def evaluate(net, data, batch_size=256):
     return float(loss) / len(data[1]), float(correct) / len(data[1])
 
 
+def recalibrate(net, data, batch_size=256):
+    """Let the running statistics of batch normalization follow the present weights.
+
+    Runs `data`, a pair (X, y), through the net in training mode without a step. MXNet moves the
+    statistics in the backward pass, so there is one, whose gradients nobody uses.
+    """
+    device = next(iter(net.collect_params().values())).list_ctx()[0]
+    for X, _ in batches(data, batch_size, seed=0):
+        with autograd.record():
+            scores = net(X.as_in_ctx(device))
+        scores.backward()
+
+
 def learning_rate(schedule, lr, done):
     """The rate of a step that completes the fraction `done` (0 to 1) of all steps."""
     if schedule == "constant":

@@ -1,96 +1,140 @@
-"""Recorded experiments: what they write, and what the notebooks read."""
+"""The course's experiments: what they are made of, that each runs, and what was recorded."""
 
+import inspect
 import json
+import math
+import subprocess
+import sys
 
-from d2lutils import History, experiments
+from d2lutils import History, evaluate, experiments, fit, lenet, recording, seed_everything
+from d2lutils.recording import Experiment
 
 import numpy
 import pytest
-from mxnet import np
+from joblib import parallel_config
+from mxnet import autograd, init, np
 from mxnet.gluon import nn
 
+EXPERIMENTS = experiments.EXPERIMENTS
 
-@pytest.fixture
-def tiny(monkeypatch, tmp_path):
-    """Two settings of a small network on 64 images; results go to a folder of their own."""
+
+def made(net, *shape):
+    """The network, initialized, and random images that have been through it."""
+    seed_everything(0)
+    net.initialize()
+    X = np.random.normal(size=shape)
+    net(X)
+    return net, X
+
+
+def layers_in(net, kind):
+    found = [net] if isinstance(net, kind) else []
+    return found + [layer for child in net._children.values() for layer in layers_in(child, kind)]
+
+
+# --- normalizations ---
+
+
+def group_norm(X, groups, eps=1e-5):
+    parts = X.reshape(len(X), groups, -1)
+    mean, var = parts.mean(axis=2, keepdims=True), parts.var(axis=2, keepdims=True)
+    return ((parts - mean) / numpy.sqrt(var + eps)).reshape(X.shape)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_group_norm_and_its_gradients_are_numpys(groups):
+    layer = experiments.GroupNorm(8, groups)
+    layer.initialize()
     rng = numpy.random.default_rng(0)
-    data = (
-        np.array(rng.random((64, 1, 32, 32)), dtype="float32"),
-        np.array(rng.integers(0, 10, 64), dtype="int64"),
+    X, dY = rng.normal(1, 2, (2, 8, 3, 2)), rng.normal(size=(2, 8, 3, 2))
+    gamma, beta = (rng.normal(size=(1, 8, 1, 1)) for _ in range(2))
+    layer.gamma.set_data(np.array(gamma.ravel()))
+    layer.beta.set_data(np.array(beta.ravel()))
+
+    def loss(X):
+        return (dY * (gamma * group_norm(X, groups) + beta)).sum()
+
+    differences = numpy.zeros_like(X)
+    for i in range(X.size):
+        step = numpy.zeros(X.size)
+        step[i] = 1e-4
+        step = step.reshape(X.shape)
+        differences.flat[i] = (loss(X + step) - loss(X - step)) / 2e-4
+    inputs = np.array(X, dtype="float32")
+    inputs.attach_grad()
+    with autograd.record():
+        Y = layer(inputs)
+    Y.backward(np.array(dY, dtype="float32"))
+    expected = gamma * group_norm(X, groups) + beta
+    assert numpy.abs(Y.asnumpy() - expected).max() < 1e-5
+    assert numpy.abs(layer(inputs).asnumpy() - expected).max() < 1e-5  # prediction is no different
+    assert numpy.abs(inputs.grad.asnumpy() - differences).max() < 1e-4
+    dgamma = (dY * group_norm(X, groups)).sum(axis=(0, 2, 3))
+    assert numpy.abs(layer.gamma.grad().asnumpy() - dgamma).max() < 1e-4
+    assert numpy.abs(layer.beta.grad().asnumpy() - dY.sum(axis=(0, 2, 3))).max() < 1e-4
+
+
+def test_noise_does_nothing_in_prediction():
+    X = np.random.normal(size=(2, 3, 4, 4))
+    assert (experiments.Noise()(X) == X).all()
+
+
+def test_noise_scales_and_shifts_each_image_and_channel_anew_while_training():
+    seed_everything(0)
+    layer, X = experiments.Noise(), np.random.normal(size=(2000, 2, 1, 2))
+    with autograd.train_mode():
+        runs = [layer(X).asnumpy().astype("float64") for _ in range(40)]
+    X = X.asnumpy()
+    scales = numpy.array([(Y[..., 1] - Y[..., 0]) / (X[..., 1] - X[..., 0]) for Y in runs])[..., 0]
+    shifts = numpy.array([Y[..., 0, 0] for Y in runs]) - scales * X[..., 0, 0]
+    kept = numpy.abs(X[..., 0, 1] - X[..., 0, 0]) > 0.1  # no division by next to nothing
+    scales, shifts = (numpy.where(kept, values, numpy.nan) for values in (scales, shifts))
+    # Between steps and channels: uniform in [1, 1.25] and [-0.5, 0.5].
+    means = numpy.nanmean(scales, axis=1)
+    assert means.min() > 0.98 and means.max() < 1.27 and 0.05 < means.std() < 0.095
+    assert abs(numpy.corrcoef(means.T)[0, 1]) < 0.5
+    means = numpy.nanmean(shifts, axis=1)
+    assert abs(means).max() < 0.52 and 0.2 < means.std() < 0.36
+    # Between the images of a step: a normal scale and a uniform shift.
+    assert numpy.nanstd(scales, axis=1) == pytest.approx(numpy.full((40, 2), 0.1), abs=0.01)
+    assert numpy.nanstd(shifts, axis=1) == pytest.approx(
+        numpy.full((40, 2), 3**-0.5 / 10), abs=0.01
     )
 
-    def dense():
-        net = nn.HybridSequential()
-        net.add(nn.Flatten(), nn.Dense(10))
-        return net
 
-    def settings():
-        for lr in (0.01, 0.1):
-            yield {"lr": lr}, dense, {"num_epochs": 2, "lr": lr}
-
-    monkeypatch.setattr(experiments, "fashion_mnist", lambda num_train: (data, data))
-    monkeypatch.setattr(experiments, "FOLDER", tmp_path / "results")
-    monkeypatch.setitem(experiments.EXPERIMENTS, "tiny", settings)
-    return tmp_path / "results"
+def test_each_normalization_has_its_name():
+    assert EXPERIMENTS["noise"].settings[-1]["norm"] == "batch and noise"
+    layers = {name: norm and norm(8, 4) for name, norm in experiments.NORMS.items()}
+    assert layers["none"] is None and isinstance(layers["batch"], nn.BatchNorm)
+    assert [type(layer) for layer in layers["batch and noise"]] == [nn.BatchNorm, experiments.Noise]
+    groups = {name: layers[name].num_groups for name in ("layer", "group")}
+    assert groups == {"layer": 1, "group": 4}
 
 
-def test_a_run_writes_a_row_for_each_setting_seed_and_epoch(tiny):
-    experiments.run("tiny", seeds=3, num_train=64)
-    rows = experiments.load("tiny")
-    assert len(rows) == 2 * 3 * 2
-    assert not rows.duplicated(["lr", "seed", "epoch"]).any()
-    assert rows.train_loss.between(0, 20).all() and rows.test_accuracy.between(0, 1).all()
-    assert sorted(path.name for path in tiny.iterdir()) == ["tiny.csv", "tiny.json"]
-
-
-def test_a_run_says_how_it_came_about(tiny):
-    experiments.run("tiny", seeds=1, num_train=64)
-    about = json.loads((tiny / "tiny.json").read_text())
-    assert about["command"] == "python -m d2lutils.experiments tiny --seeds 1"
-    assert about["mxnet"] == "1.9.1" and about["images"] == 64 and about["threads"] >= 1
-    assert [setting["lr"] for setting in about["settings"]] == [0.01, 0.1]
-
-
-def test_the_same_seeds_give_the_same_file(tiny):
-    experiments.run("tiny", seeds=2, num_train=64)
-    first = (tiny / "tiny.csv").read_bytes()
-    experiments.run("tiny", seeds=2, num_train=64)
-    assert (tiny / "tiny.csv").read_bytes() == first
-
-
-def test_a_run_that_is_cut_off_leaves_the_old_result_alone(tiny, monkeypatch):
-    experiments.run("tiny", seeds=1, num_train=64)
-    first = (tiny / "tiny.csv").read_bytes()
-
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(experiments, "fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        experiments.run("tiny", seeds=1, num_train=64)
-    assert (tiny / "tiny.csv").read_bytes() == first
-
-
-def test_a_network_that_diverges_keeps_its_earlier_epochs(tiny, monkeypatch):
-    def diverges(*args, **kwargs):
-        error = FloatingPointError("loss")
-        error.history = History([0.5], [0.8], [0.6], [0.7], [1.0])
-        raise error
-
-    monkeypatch.setattr(experiments, "fit", diverges)
-    experiments.run("tiny", seeds=1, num_train=64)
-    rows = experiments.load("tiny")
-    assert rows.epoch.tolist() == [1, 2, 1, 2]
-    assert rows.train_accuracy.isna().tolist() == [False, True, False, True]
-
-
-def test_unknown_and_missing_experiments_are_named(tiny):
-    with pytest.raises(ValueError, match=r"no experiment 'tinny'.*networks"):
-        experiments.load("tinny")
-    with pytest.raises(
-        FileNotFoundError, match=r"data/results/tiny.csv is missing.*experiments tiny"
+def test_normalization_moves_behind_the_activation():
+    before = lenet(experiments.gluon_norm, "relu")
+    after = [type(layer) for layer in experiments.norm_last(before)]
+    before = [type(layer) for layer in before]
+    image, vector = [nn.Conv2D, nn.AvgPool2D], [nn.Dense]
+    for kinds, both in (
+        (before, [nn.BatchNorm, nn.Activation]),
+        (after, [nn.Activation, nn.BatchNorm]),
     ):
-        experiments.load("tiny")
+        conv, dense = [image[0], *both, image[1]], [*vector, *both]
+        assert kinds == [*conv, *conv, *dense, *dense, nn.Dense]
+
+
+# --- weights and images ---
+
+
+@pytest.mark.parametrize("scale", [0.03, 1.0, 30.0])
+def test_he_scales_the_standard_deviation(scale):
+    seed_everything(0)
+    net = nn.Dense(300, in_units=200)
+    net.initialize(experiments.he(scale))
+    found = net.weight.data().asnumpy()
+    assert found.std() == pytest.approx(scale * (2 / 200) ** 0.5, rel=0.02)
+    assert (numpy.abs(found) > 3 * found.std()).any()  # normal, not uniform
 
 
 def test_half_size_averages_four_pixels():
@@ -100,23 +144,419 @@ def test_half_size_averages_four_pixels():
     assert small.shape == (1, 1, 16, 16) and small[0, 0, 0, 0] == 1 and small.sum() == 1
 
 
-def test_normalization_can_stand_on_either_side():
-    kinds = [[type(layer) for layer in make()] for _, make, _ in experiments.placement()]
-    before, after = kinds
-    assert before.index(nn.BatchNorm) + 1 == before.index(nn.Activation)
-    assert after.index(nn.Activation) + 1 == after.index(nn.BatchNorm, after.index(nn.Activation))
-    assert after.index(nn.Activation) < after.index(nn.BatchNorm)
-    assert sorted(map(str, before)) == sorted(map(str, after))
+@pytest.fixture
+def few(fashion, monkeypatch):
+    """Fashion-MNIST with 60 test images."""
+    (X, y), test = fashion
+    test = tuple(part[:60] for part in test)
+    monkeypatch.setattr(experiments, "fashion_mnist", lambda num: ((X[:num], y[:num]), test))
+    experiments._images.cache_clear()
+    yield (X, y), test
+    experiments._images.cache_clear()
 
 
-@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
-def test_recorded_results_are_whole(name):
-    """Each setting has the same seeds and epochs, at least three seeds, and the file says so."""
+def test_images_come_in_three_sizes(few):
+    (X, y), (X_test, y_test) = few
+    for size in (32, 28, 16):
+        (images, labels), (test_images, test_labels) = experiments._images(50, size)
+        assert images.shape == (50, 1, size, size) and (labels == y[:50]).all()
+        assert test_images.shape == (60, 1, size, size) and (test_labels == y_test).all()
+    cut = experiments._images(50, 28)[0][0]
+    assert (cut == X[:50, :, 2:30, 2:30]).all() and cut.sum() == X[:50].sum()
+
+
+# --- what a run measures ---
+
+
+def test_a_divergence_gives_nothing_for_the_rest_of_the_epochs(monkeypatch):
+    def diverges(*args, **kwargs):
+        error = FloatingPointError("loss")
+        error.history = History([0.5], [0.8], [0.6], [0.7], [1.0])
+        raise error
+
+    monkeypatch.setattr(experiments, "fit", diverges)
+    first, *rest = experiments._epochs(None, None, "test images", 3)
+    names = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+    assert first == dict(zip(names, [0.5, 0.8, 0.6, 0.7]))
+    assert len(rest) == 2 and all(list(row) == names for row in rest)
+    assert all(math.isnan(value) for row in rest for value in row.values())
+    assert list(experiments._epochs(None, None, None, 3)[2]) == names[:2]
+
+
+def test_a_run_that_was_stopped_by_hand_is_no_result(monkeypatch):
+    monkeypatch.setattr(experiments, "fit", lambda *args, **kwargs: History([0.5], [0.8]))
+    assert len(experiments._epochs(None, None, None, 1)) == 1
+    with pytest.raises(KeyboardInterrupt):
+        experiments._epochs(None, None, None, 2)
+
+
+def test_accuracy_by_batch_takes_the_statistics_of_each_batch_and_leaves_the_net_alone(fashion):
+    X, y = (np.concatenate([part, part[:20]]) for part in fashion[0])  # batches of 250 and of 70
+    net, _ = made(lenet(experiments.gluon_norm, "relu"), 2, 1, 32, 32)
+    fit(net, fashion[0], num_epochs=1, lr=0.1, verbose=False)
+    before = [p.data().asnumpy() for p in net.collect_params().values()]
+    accuracy = experiments._accuracy_by_batch(net, (X, y))
+    assert all(
+        (a == p.data().asnumpy()).all() for a, p in zip(before, net.collect_params().values())
+    )
+    right = []
+    for rows in (slice(0, 250), slice(250, 320)):
+        with autograd.train_mode():
+            right += (net(X[rows]).argmax(axis=1) == y[rows]).tolist()
+    assert len(right) == 320 and accuracy == pytest.approx(numpy.mean(right))
+    assert accuracy != pytest.approx(evaluate(net, (X, y))[1])
+
+
+# --- the experiments ---
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_settings_of_an_experiment_fit_together(name):
+    experiment = EXPERIMENTS[name]
+    assert experiment.train.__name__ == name and experiment.train.__doc__
+    keys = list(inspect.signature(experiment.train).parameters)
+    assert keys[:3] == ["images", "epochs", "seed"]
+    assert {tuple(setting) for setting in experiment.settings} == {tuple(keys[3:])}
+    assert json.loads(json.dumps(experiment.settings)) == experiment.settings
+    texts = [json.dumps(setting) for setting in experiment.settings]
+    assert len(set(texts)) == len(texts)
+    numbers = [v for s in experiment.settings for v in s.values() if isinstance(v, float)]
+    assert all(round(number, 4) == number for number in numbers)  # as many places as are recorded
+
+
+def covering(settings):
+    """As few of the settings as have every value once."""
+    seen, chosen = set(), []
+    for setting in settings:
+        if not seen.issuperset(setting.items()):
+            chosen.append(setting)
+            seen.update(setting.items())
+    return chosen
+
+
+TRAIN, TEST = ["train_loss", "train_accuracy"], ["test_loss", "test_accuracy"]
+COLUMNS = {name: TRAIN + TEST for name in EXPERIMENTS} | {
+    "learning_rates": TRAIN,
+    "momentum": TRAIN,
+    "initial_scale": TRAIN,
+    "noise": TRAIN,
+    "swing": [
+        *TRAIN,
+        *TEST,
+        "small_test_accuracy",
+        "batch_statistics",
+        "recalibrated",
+        "averaged",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_runs(few, name):
+    learned = 0
+    for setting in covering(EXPERIMENTS[name].settings):
+        seed_everything(0)
+        images = 32 if name == "networks" else 100
+        rows = EXPERIMENTS[name].train(images=images, epochs=1, seed=0, **setting)
+        assert [list(row) for row in rows] == [COLUMNS[name]]
+        assert all(isinstance(value, float) for value in rows[0].values())
+        assert not any(math.isinf(value) for value in rows[0].values())
+        accuracies = [value for key, value in rows[0].items() if not key.endswith("loss")]
+        assert all(math.isnan(value) or 0 <= value <= 1 for value in accuracies)
+        learned += math.isfinite(rows[0]["train_loss"])
+    assert learned >= len(covering(EXPERIMENTS[name].settings)) / 2
+
+
+@pytest.fixture
+def trained(few, monkeypatch):
+    """Each call of `fit`: the net, the shape of an image, whether there is a test, the settings."""
+    calls = []
+
+    def noted(net, train, test, num_epochs, verbose, **settings):
+        net(train[0][:2])
+        calls.append((net, train[0].shape[1:], test is not None, settings))
+        return History(*[[0.5] * num_epochs for _ in range(5)])
+
+    monkeypatch.setattr(experiments, "fit", noted)
+    return calls
+
+
+def deviations(net):
+    """The standard deviation of each layer's weights, times the root of its inputs."""
+    layers = [layer for layer in layers_in(net, (nn.Conv2D, nn.Dense))]
+    found = [layer.weight.data().asnumpy() for layer in layers]
+    return [w.std() * w[0].size ** 0.5 for w in found]
+
+
+CONSTANT = {"schedule": "constant", "momentum": 0.0, "seed": 7}
+
+
+def depth_of(net):
+    """Convolutions of 3x3 and dense layers."""
+    kernels = [layer.weight.shape[2:] for layer in layers_in(net, nn.Conv2D)]
+    return kernels.count((3, 3)) + len(layers_in(net, nn.Dense))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("network", ["LeNet", "plain-20"])
+def test_learning_rates_are_constant_and_alone(trained, network, norm):
+    experiments.learning_rates(20, 3, 7, network, norm, 0.3)
+    [(net, shape, tested, settings)] = trained
+    assert settings == CONSTANT | {"lr": 0.3} and not tested
+    assert bool(layers_in(net, nn.BatchNorm)) == (norm == "batch")
+    assert {layer._act_type for layer in layers_in(net, nn.Activation)} == {"relu"}
+    if network == "LeNet":
+        assert shape == (1, 32, 32) and len(layers_in(net, nn.Conv2D)) == 2
+    else:
+        assert shape == (1, 16, 16) and depth_of(net) == 20
+        assert numpy.mean(deviations(net)[2:-1]) == pytest.approx(2**0.5, rel=0.05)
+
+
+def test_momentum_is_0_9(trained):
+    experiments.momentum(20, 3, 7, "batch", 0.3)
+    [(net, shape, tested, settings)] = trained
+    assert settings == CONSTANT | {"lr": 0.3, "momentum": 0.9} and not tested
+    assert shape == (1, 32, 32) and len(layers_in(net, nn.BatchNorm)) == 4
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+def test_the_initial_scale_is_that_of_the_hidden_layers(trained, norm, scale):
+    seed_everything(0)
+    experiments.initial_scale(20, 3, 7, norm, scale)
+    [(net, _, _, settings)] = trained
+    assert settings == CONSTANT | {"lr": 0.1}
+    *hidden, last = deviations(net)
+    assert hidden == pytest.approx([scale * 2**0.5] * 4, rel=0.15)
+    assert last == pytest.approx(2**0.5, rel=0.1)
+    norms = layers_in(net, nn.BatchNorm)
+    assert len(norms) == (4 if norm == "batch" else 0)
+    assert all((layer.gamma.data() == 1).all() for layer in norms)
+
+
+@pytest.mark.parametrize(("size", "rate"), [(2, 0.1 / 64), (256, 0.2)])
+def test_the_rate_grows_with_the_batch(trained, size, rate):
+    experiments.batch_size(20, 3, 7, "group", size)
+    [(net, shape, tested, settings)] = trained
+    assert settings == {"lr": pytest.approx(rate), "batch_size": size, "seed": 7} and tested
+    assert shape == (1, 16, 16) and depth_of(net) == 8
+    assert {layer.num_groups for layer in layers_in(net, experiments.GroupNorm)} == {4}
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_the_normalization_stands_where_placement_says(trained, place):
+    experiments.placement(20, 3, 7, place)
+    [(net, _, tested, settings)] = trained
+    assert settings == {"lr": 0.3, "momentum": 0.0, "seed": 7} and tested
+    kinds = [type(layer) for layer in net]
+    order = [nn.BatchNorm, nn.Activation] if place == "before" else [nn.Activation, nn.BatchNorm]
+    assert kinds[1:3] == order
+
+
+@pytest.mark.parametrize("shortcut", [False, True])
+def test_depth_is_that_of_the_net(trained, shortcut):
+    experiments.depth(20, 3, 7, 14, shortcut)
+    [(net, shape, tested, settings)] = trained
+    assert settings == {"lr": 0.1, "schedule": "constant", "seed": 7} and tested
+    assert shape == (1, 16, 16) and depth_of(net) == 14
+    assert len(layers_in(net, nn.Conv2D)) == 13 + (2 if shortcut else 0)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "batch and noise"])
+def test_noise_stands_behind_each_normalization(trained, norm):
+    experiments.noise(20, 3, 7, norm, 0.1)
+    [(net, shape, tested, settings)] = trained
+    assert settings == CONSTANT | {"lr": 0.1} and not tested and shape == (1, 16, 16)
+    counts = [len(layers_in(net, kind)) for kind in (nn.BatchNorm, experiments.Noise)]
+    assert counts == {"none": [0, 0], "batch": [19, 0], "batch and noise": [19, 19]}[norm]
+
+
+@pytest.mark.parametrize("network", ["LeNet", "BN-LeNet", "ResNet-18", "DenseNet"])
+@pytest.mark.parametrize("recipe", ["course", "book"])
+def test_a_recipe_is_one_and_the_same_for_all_networks(trained, network, recipe):
+    seed_everything(0)
+    experiments.networks(20, 3, 7, network, recipe)
+    [(net, shape, tested, settings)] = trained
+    assert 0 < settings.pop("lr") <= 1 and tested and shape == (1, 32, 32)
+    book = CONSTANT | {"batch_size": 256}
+    assert settings == (book if recipe == "book" else {"seed": 7})
+    convolutions = {"LeNet": 2, "BN-LeNet": 2, "ResNet-18": 20, "DenseNet": 20}[network]
+    assert len(layers_in(net, nn.Conv2D)) == convolutions
+    assert bool(layers_in(net, nn.BatchNorm)) == (network != "LeNet")
+    if "LeNet" in network:
+        kinds = {layer._act_type for layer in layers_in(net, nn.Activation)}
+        assert kinds == {"relu" if recipe == "course" else "sigmoid"}
+    if recipe == "course":
+        assert numpy.mean(deviations(net)[1:]) == pytest.approx(2**0.5, rel=0.1)
+    else:
+        weights = layers_in(net, nn.Conv2D)[-1].weight.data().asnumpy()
+        assert numpy.abs(weights).max() < 1.8 * weights.std()  # uniform, not normal
+
+
+def test_swing_measures_without_a_trace_in_the_training(few):
+    """The losses and test accuracies are those of a net that is trained and nothing else."""
+    seed_everything(0)
+    rows = experiments.swing(100, 3, 7, "cosine", 0.5)
+    train, test = experiments._images(100, 28)
+    seed_everything(0)
+    net = lenet(experiments.gluon_norm)
+    for block in (net, lenet(experiments.gluon_norm)):
+        block.initialize(init.Xavier())
+        block(train[0][:2])
+    small = tuple(part[:1000] for part in test)
+    for epoch, row in enumerate(rows):
+        rate = 0.5 * (1 + math.cos(math.pi * (2 * epoch + 1) / 6)) / 2
+        settings = {"schedule": "constant", "momentum": 0.0, "batch_size": 256}
+        history = fit(net, train, test, 1, rate, seed=[7, epoch], verbose=False, **settings)
+        values = [row[name] for name in TRAIN + TEST]
+        assert values == [getattr(history, name)[0] for name in TRAIN + TEST]
+        assert row["small_test_accuracy"] == evaluate(net, small)[1]
+        assert row["batch_statistics"] == experiments._accuracy_by_batch(net, test)
+
+
+def test_swing_averages_the_weights_of_the_last_five_epochs(few, monkeypatch):
+    nets, weights, averages = [], [], []
+
+    def noted(net, *args, **settings):
+        history = fit(net, *args, **settings)
+        nets.append(net)
+        weights.append(list(net.collect_params().values())[0].data().asnumpy())
+        return history
+
+    def seen(net, data):
+        assert len(data[1]) == 100
+        if net is not nets[0]:
+            averages.append(list(net.collect_params().values())[0].data().asnumpy())
+
+    monkeypatch.setattr(experiments, "fit", noted)
+    monkeypatch.setattr(experiments, "recalibrate", seen)
+    experiments.swing(100, 7, 7, "constant", 1.0)
+    assert len(averages) == len(weights) == 7
+    for epoch, found in enumerate(averages):
+        expected = numpy.mean(weights[max(0, epoch - 4) : epoch + 1], axis=0)
+        assert numpy.abs(found - expected).max() < 1e-6
+
+
+def test_an_average_of_one_is_the_net_itself(few):
+    [row] = experiments.swing(300, 1, 7, "constant", 1.0)
+    assert row["averaged"] == row["recalibrated"]
+
+
+# --- load, run and the command ---
+
+
+def one(images, epochs, seed, norm):
+    return [{"loss": seed + epoch / 10} for epoch in range(epochs)]
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """An experiment of two settings; results go to a folder of their own."""
+    monkeypatch.setattr(experiments, "FOLDER", tmp_path)
+    settings = [{"norm": "none"}, {"norm": "batch"}]
+    monkeypatch.setitem(EXPERIMENTS, "tiny", Experiment(one, settings, images=20, epochs=2))
+    return tmp_path
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """What `record` is called with, and no more than that."""
+    calls = []
+    monkeypatch.setattr(experiments, "record", lambda *args: calls.append(args))
+    return calls
+
+
+def test_what_was_run_can_be_loaded(tiny, monkeypatch):
+    monkeypatch.setattr(
+        recording, "parallel_config", lambda *_, **__: parallel_config("sequential")
+    )
+    experiments.run("tiny", seeds=2)
+    rows = experiments.load("tiny")
+    assert list(rows.columns) == ["norm", "seed", "epoch", "loss"]
+    assert rows.norm.tolist() == 4 * ["none"] + 4 * ["batch"]
+    assert rows.loss.tolist() == 2 * [0.0, 0.1, 1.0, 1.1]
+    about = json.loads((tiny / "tiny.json").read_text())
+    assert about["command"] == "python -m d2lutils.experiments tiny --seeds 2"
+    (tiny / "tiny.csv").write_text("seed,epoch,loss\n")
+    with pytest.raises(ValueError, match=r"data/results/tiny\.csv has no column 'norm'"):
+        experiments.load("tiny")
+
+
+def test_unknown_and_missing_experiments_are_named(tiny):
+    for use in (experiments.load, experiments.run):
+        with pytest.raises(ValueError, match=r"no experiment 'tinny'.*networks"):
+            use("tinny")
+    with pytest.raises(
+        FileNotFoundError, match=r"data/results/tiny.csv is missing.*experiments tiny"
+    ):
+        experiments.load("tiny")
+
+
+@pytest.mark.parametrize(("given", "seeds"), [([], 5), (["--seeds", "3"], 3)])
+def test_the_command_runs_an_experiment(tiny, recorded, given, seeds):
+    experiments.main(["tiny", *given])
+    command = f"python -m d2lutils.experiments tiny --seeds {seeds}"
+    assert recorded == [(EXPERIMENTS["tiny"], tiny / "tiny.csv", seeds, command)]
+
+
+def test_full_is_another_file_with_all_images(tiny, recorded):
+    experiments.main(["tiny", "--full"])
+    [(experiment, path, seeds, command)] = recorded
+    assert (experiment.images, experiment.epochs) == (60_000, 10)
+    assert experiment.settings == EXPERIMENTS["tiny"].settings and experiment.train is one
+    assert path == tiny / "tiny_full.csv" and seeds == 5
+    assert command == "python -m d2lutils.experiments tiny --seeds 5 --full"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tinny"], "There is no experiment 'tinny': choose from learning_rates,"),
+        (["tiny", "--seeds", "0"], "seeds must be a positive integer, not 0"),
+        (["tiny", "--seeds", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_a_command_that_makes_no_sense_ends_with_a_sentence(tiny, capsys, arguments, sentence):
+    with pytest.raises(SystemExit) as caught:
+        experiments.main(arguments)
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2 and sentence in err and "Traceback" not in err and not out
+    assert list(tiny.iterdir()) == []
+
+
+def test_without_a_name_the_experiments_are_listed():
+    done = subprocess.run(
+        [sys.executable, "-m", "d2lutils.experiments"],
+        cwd=experiments.FOLDER.parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[::2]] == list(EXPERIMENTS)
+    sizes = dict(zip(EXPERIMENTS, (line.strip() for line in lines[1::2])))
+    assert sizes["networks"].startswith("8 settings, 60,000 images, 1 epoch")
+    assert sizes["depth"] == "8 settings, 10,240 images, 3 epochs"
+
+
+# --- what was recorded ---
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_recorded_results_are_those_of_the_code(name):
     rows = experiments.load(name)
     about = json.loads((experiments.FOLDER / f"{name}.json").read_text())
-    settings = [setting for setting, _, _ in experiments.EXPERIMENTS[name]()]
-    epochs = {training["num_epochs"] for _, _, training in experiments.EXPERIMENTS[name]()}
-    assert about["command"].endswith(f"{name} --seeds {rows.seed.nunique()}")
-    assert rows.seed.nunique() >= 3
-    assert len(rows) == len(settings) * rows.seed.nunique() * epochs.pop()
-    assert not rows[list(settings[0])].isna().any().any()
+    experiment = EXPERIMENTS[name]
+    for what in ("settings", "images", "epochs"):
+        assert about[what] == getattr(experiment, what)
+    assert about["command"] == f"python -m d2lutils.experiments {name} --seeds {about['seeds']}"
+    assert about["seeds"] >= 5 and about["mxnet"] == "1.9.1" and about["threads"] == 1
+    keys = list(experiment.settings[0])
+    assert about["columns"] == [*keys, "seed", "epoch", *COLUMNS[name]] == list(rows.columns)
+    expected = [
+        [*setting.values(), seed, epoch]
+        for setting in experiment.settings
+        for seed in range(about["seeds"])
+        for epoch in range(1, experiment.epochs + 1)
+    ]
+    assert rows[[*keys, "seed", "epoch"]].values.tolist() == expected

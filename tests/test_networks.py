@@ -12,7 +12,7 @@ from d2lutils import (
     small_resnet,
     transition_block,
 )
-from d2lutils.resnet import stage
+from d2lutils.resnet import plain_net, stage
 
 import pytest
 from mxnet import autograd, gluon, np, npx
@@ -416,3 +416,68 @@ def test_densenet_is_the_books_without_its_biases():
     net, _ = made(densenet(), 1, 1, 32, 32)
     biases = 64 + 16 * 32 + 96 + 112 + 120
     assert num_trained(net) == 758_226 - biases
+
+
+# --- the plain net with any normalization ---
+
+
+def test_plain_net_is_the_small_resnet_without_shortcuts():
+    ours, _ = made(plain_net(14, width=4, norm=gluon_norm), 2, 1, 16, 16)
+    theirs, X = made(small_resnet(14, width=4, shortcut=False), 2, 1, 16, 16)
+    assert num_trained(ours) == num_trained(theirs)
+    X = np.random.normal(size=(8, 1, 16, 16))
+    with autograd.record():  # so that no running statistic is what it was
+        Y = theirs(X)
+    Y.backward()
+    npx.waitall()
+    mine, other = ours.collect_params().values(), theirs.collect_params().values()
+    assert len(mine) == len(other)
+    for p, q in zip(mine, other):
+        p.set_data(q.data())
+    assert np.abs(ours(X) - theirs(X)).max() < 1e-4 * np.abs(theirs(X)).max()
+
+
+@pytest.mark.parametrize("depth", [8, 20])
+def test_without_a_normalization_the_convolutions_have_biases(depth):
+    net, Y = made(plain_net(depth, width=4), 2, 1, 32, 32)
+    convolutions = layers_in(net, nn.Conv2D)
+    assert len(convolutions) + 1 == depth and Y.shape == (2, 10)
+    assert all(layer.bias is not None for layer in convolutions)
+    norms = sum(bn(layer.weight.shape[0]) for layer in convolutions)
+    biases = sum(layer.weight.shape[0] for layer in convolutions)
+    normed, _ = made(plain_net(depth, width=4, norm=gluon_norm), 2, 1, 32, 32)
+    assert num_trained(net) == num_trained(normed) - norms + biases
+
+
+def test_a_plain_net_asks_for_a_normalization_before_each_relu():
+    asked = []
+
+    def noted(num_features, num_dims):
+        asked.append((num_features, num_dims))
+        return BatchNorm(num_features, num_dims)
+
+    net, Y = made(plain_net(8, width=4, norm=noted, num_classes=7), 2, 1, 32, 32)
+    assert asked == 3 * [(4, 4)] + 2 * [(8, 4)] + 2 * [(16, 4)]
+    kinds = [nn.Conv2D, BatchNorm, nn.Activation]
+    assert [type(layer) for layer in net] == 7 * kinds + [nn.GlobalAvgPool2D, nn.Dense]
+    sides = [shape[2] for shape in shapes_after(net, np.ones((1, 1, 32, 32)))[:-2]]
+    assert sides == 9 * [32] + 6 * [16] + 6 * [8]
+    assert Y.shape == (2, 7)
+
+
+@pytest.mark.parametrize("norm", [None, gluon_norm, BatchNorm])
+def test_a_plain_net_learns_with_any_normalization(fashion, norm):
+    net = plain_net(8, width=4, norm=norm)
+    assert isinstance(net, gluon.HybridBlock) == (norm is not BatchNorm)
+    made(net, 2, 1, 32, 32)
+    before = [p.data().copy() for p in net.collect_params().values() if p.grad_req != "null"]
+    X, y = (part[:32] for part in fashion[0])
+    d2lutils.fit(net, (X, y), num_epochs=1, lr=0.1, schedule="constant", verbose=False)
+    after = [p.data() for p in net.collect_params().values() if p.grad_req != "null"]
+    assert all((a != b).any() for a, b in zip(before, after))
+
+
+@pytest.mark.parametrize("depth", [2, 7, 9, 21, -4])
+def test_a_plain_net_of_another_depth_is_refused(depth):
+    with pytest.raises(ValueError, match=rf"depth must be 6n \+ 2 .*, not {depth}"):
+        plain_net(depth)

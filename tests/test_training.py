@@ -6,6 +6,7 @@ import types
 
 import d2lutils
 from d2lutils import BatchNorm, History, batches, evaluate, fit, lenet, training
+from d2lutils.training import recalibrate
 
 import mxnet as mx
 import nbclient
@@ -508,3 +509,51 @@ def test_a_history_plots_itself():
     assert "plain" in axes[0].lines[0].get_label()
     again = history.plot("again", axes=axes)
     assert again is axes and len(axes[0].lines) == 2
+
+
+# --- running statistics made anew ---
+
+
+@pytest.mark.parametrize("kind", ["gluon", "the course's"])
+def test_after_a_recalibration_the_running_statistics_are_those_of_the_data(kind):
+    X, y = example(25_600)
+    net = nn.Sequential() if kind == "the course's" else nn.HybridSequential()
+    norm = BatchNorm(5, 2) if kind == "the course's" else nn.BatchNorm()
+    net.add(nn.Dense(5), norm, nn.Dense(3))
+    initialized(net)
+    fit(net, (X[:500], y[:500]), num_epochs=1, lr=0.1, batch_size=50, verbose=False)
+    net[0].bias.set_data(np.arange(5))  # now the statistics are of other weights
+    net[0].weight.set_data(3 * net[0].weight.data())
+    mean, var = list(norm.collect_params().values())[2:]
+    before = {p.name: p.data().asnumpy() for p in net.collect_params().values()}
+    recalibrate(net, (X, y))
+    W, b, *_ = (value.astype("float64") for value in before.values())
+    Z = X.asnumpy() @ W.T + b
+    assert numpy.abs(mean.data().asnumpy() - Z.mean(axis=0)).max() < 0.05 * Z.std()
+    assert var.data().asnumpy() == pytest.approx(Z.var(axis=0), rel=0.1)
+    for p in net.collect_params().values():
+        assert (p.data().asnumpy() == before[p.name]).all() == (p not in (mean, var)), p.name
+
+
+def test_a_recalibration_is_a_moving_average_over_shuffled_batches():
+    X, y = example(70)
+    net = nn.HybridSequential()
+    net.add(nn.BatchNorm(momentum=0.5, in_channels=4))
+    initialized(net)
+    recalibrate(net, (X, y), batch_size=30)
+    mean = 0
+    for batch, _ in batches((X, y), 30, seed=0):
+        mean = (mean + batch.asnumpy().mean(axis=0)) / 2
+    assert net[0].running_mean.data().asnumpy() == pytest.approx(mean, abs=1e-6)
+
+
+def test_a_recalibration_goes_where_the_network_was_trained(monkeypatch):
+    device, data = mx.cpu(1), example(20)
+    monkeypatch.setattr(training.d2l, "try_gpu", lambda: device)
+    net = nn.HybridSequential()
+    net.add(nn.Dense(4), nn.BatchNorm(), nn.Dense(3))
+    fit(initialized(net), data, num_epochs=1, verbose=False)
+    before = net[1].running_mean.data().asnumpy()
+    recalibrate(net, data)
+    assert (net[1].running_mean.data().asnumpy() != before).all()
+    assert all(p.list_ctx() == [device] for p in net.collect_params().values())
