@@ -9,6 +9,8 @@ COLORS = {
     "plain": "#c77d0a",
     "residual": "#3066be",
     "dense": "#5b2a86",
+    "layer norm": "#303030",
+    "group norm": "#9030f0",
 }
 
 

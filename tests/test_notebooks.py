@@ -25,6 +25,8 @@ BUILT = {
     "02_batch_norm_with_gluon": set(),
     "03_resnet": {"Residual", "resnet18"},
     "04_densenet": {"DenseBlock", "densenet"},
+    "05_why_it_works": {"Noise"},
+    "06_test_accuracy": {"recalibrate"},
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]
 
