@@ -72,7 +72,7 @@ class Noise(nn.Block):
         images = (*X.shape[:2], 1, 1)
         shift = shift + np.random.uniform(-0.1, 0.1, images)
         scale = scale + 0.1 * np.random.normal(0, 1, images)
-        return X * scale + shift
+        return X * scale.as_in_ctx(X.ctx) + shift.as_in_ctx(X.ctx)
 
 
 def noisy_norm(num_features, num_dims):
@@ -143,7 +143,7 @@ def _epochs(net, train, test, epochs, **settings):
 # The experiments: each function is one run, its docstring says what is compared.
 
 
-def learning_rates(images, epochs, seed, network, norm, lr):
+def learning_rates(images, epochs, seed, network, norm, lr, momentum=0.0):
     """Constant learning rates, without and with batch normalization: LeNet and a plain net."""
     if network == "LeNet":
         net, size = lenet(NORMS[norm], "relu"), 32
@@ -152,15 +152,13 @@ def learning_rates(images, epochs, seed, network, norm, lr):
         net, size = plain_net(20, width=8, norm=NORMS[norm]), 16
         net.initialize(he())
     train, _ = _images(images, size)
-    return _epochs(net, train, None, epochs, seed=seed, lr=lr, schedule="constant", momentum=0.0)
+    settings = {"lr": lr, "schedule": "constant", "momentum": momentum}
+    return _epochs(net, train, None, epochs, seed=seed, **settings)
 
 
 def momentum(images, epochs, seed, norm, lr):
     """LeNet as in `learning_rates`, with momentum 0.9."""
-    net = lenet(NORMS[norm], "relu")
-    net.initialize(init.Xavier())
-    train, _ = _images(images)
-    return _epochs(net, train, None, epochs, seed=seed, lr=lr, schedule="constant", momentum=0.9)
+    return learning_rates(images, epochs, seed, "LeNet", norm, lr, momentum=0.9)
 
 
 def initial_scale(images, epochs, seed, norm, scale):
@@ -200,10 +198,7 @@ def depth(images, epochs, seed, depth, shortcut):
 
 def noise(images, epochs, seed, norm, lr):
     """A plain net of 20 layers: without normalization, with it, and with noise after it."""
-    net = plain_net(20, width=8, norm=NORMS[norm])
-    net.initialize(he())
-    train, _ = _images(images, 16)
-    return _epochs(net, train, None, epochs, seed=seed, lr=lr, schedule="constant", momentum=0.0)
+    return learning_rates(images, epochs, seed, "plain-20", norm, lr)
 
 
 def networks(images, epochs, seed, network, recipe):
