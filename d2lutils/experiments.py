@@ -18,7 +18,7 @@ from .densenet import densenet
 from .lenet import lenet
 from .recording import Experiment, grid, read, record
 from .resnet import plain_net, resnet18, small_resnet
-from .training import evaluate, fit, learning_rate, recalibrate
+from .training import evaluate, fit, learning_rate, renew_statistics
 
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "results"
 
@@ -246,13 +246,13 @@ def swing(images, epochs, seed, schedule, lr):
         kept = [p.data().copy() for p in parameters]
         weights.append(kept)
         sample = tuple(part[:10_240] for part in train)
-        recalibrate(net, sample)
+        renew_statistics(net, sample)
         row["recalibrated"] = evaluate(net, test)[1]
         for p, value in zip(parameters, kept):
             p.set_data(value)
         for p, values in zip(averaged.collect_params().values(), zip(*weights)):
             p.set_data(sum(values) / len(values))
-        recalibrate(averaged, sample)
+        renew_statistics(averaged, sample)
         row["averaged"] = evaluate(averaged, test)[1]
         rows.append(row)
     return rows

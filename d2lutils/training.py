@@ -155,7 +155,7 @@ def evaluate(net, data, batch_size=256):
     return float(loss) / len(data[1]), float(correct) / len(data[1])
 
 
-def recalibrate(net, data, batch_size=256):
+def renew_statistics(net, data, batch_size=256):
     """Let the running statistics of batch normalization follow the present weights.
 
     Runs `data`, a pair (X, y), through the net in training mode without a step. MXNet moves the

@@ -429,7 +429,7 @@ def test_swing_averages_the_weights_of_the_last_five_epochs(few, monkeypatch):
             averages.append(list(net.collect_params().values())[0].data().asnumpy())
 
     monkeypatch.setattr(experiments, "fit", noted)
-    monkeypatch.setattr(experiments, "recalibrate", seen)
+    monkeypatch.setattr(experiments, "renew_statistics", seen)
     experiments.swing(100, 7, 7, "constant", 1.0)
     assert len(averages) == len(weights) == 7
     for epoch, found in enumerate(averages):

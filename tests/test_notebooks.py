@@ -26,7 +26,7 @@ BUILT = {
     "03_resnet": {"Residual", "resnet18"},
     "04_densenet": {"DenseBlock", "densenet"},
     "05_why_it_works": {"Noise"},
-    "06_test_accuracy": {"recalibrate"},
+    "06_test_accuracy": {"renew_statistics"},
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]
 

@@ -6,7 +6,7 @@ import types
 
 import d2lutils
 from d2lutils import BatchNorm, History, batches, evaluate, fit, lenet, training
-from d2lutils.training import recalibrate
+from d2lutils.training import renew_statistics
 
 import mxnet as mx
 import nbclient
@@ -526,7 +526,7 @@ def test_after_a_recalibration_the_running_statistics_are_those_of_the_data(kind
     net[0].weight.set_data(3 * net[0].weight.data())
     mean, var = list(norm.collect_params().values())[2:]
     before = {p.name: p.data().asnumpy() for p in net.collect_params().values()}
-    recalibrate(net, (X, y))
+    renew_statistics(net, (X, y))
     W, b, *_ = (value.astype("float64") for value in before.values())
     Z = X.asnumpy() @ W.T + b
     assert numpy.abs(mean.data().asnumpy() - Z.mean(axis=0)).max() < 0.05 * Z.std()
@@ -540,7 +540,7 @@ def test_a_recalibration_is_a_moving_average_over_shuffled_batches():
     net = nn.HybridSequential()
     net.add(nn.BatchNorm(momentum=0.5, in_channels=4))
     initialized(net)
-    recalibrate(net, (X, y), batch_size=30)
+    renew_statistics(net, (X, y), batch_size=30)
     mean = 0
     for batch, _ in batches((X, y), 30, seed=0):
         mean = (mean + batch.asnumpy().mean(axis=0)) / 2
@@ -554,6 +554,6 @@ def test_a_recalibration_goes_where_the_network_was_trained(monkeypatch):
     net.add(nn.Dense(4), nn.BatchNorm(), nn.Dense(3))
     fit(initialized(net), data, num_epochs=1, verbose=False)
     before = net[1].running_mean.data().asnumpy()
-    recalibrate(net, data)
+    renew_statistics(net, data)
     assert (net[1].running_mean.data().asnumpy() != before).all()
     assert all(p.list_ctx() == [device] for p in net.collect_params().values())
