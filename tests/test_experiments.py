@@ -214,7 +214,8 @@ def test_accuracy_by_batch_takes_the_statistics_of_each_batch_and_leaves_the_net
 def test_the_settings_of_an_experiment_fit_together(name):
     experiment = EXPERIMENTS[name]
     assert experiment.train.__name__ == name and experiment.train.__doc__
-    keys = list(inspect.signature(experiment.train).parameters)
+    parameters = inspect.signature(experiment.train).parameters.values()
+    keys = [p.name for p in parameters if p.default is inspect.Parameter.empty]
     assert keys[:3] == ["images", "epochs", "seed"]
     assert {tuple(setting) for setting in experiment.settings} == {tuple(keys[3:])}
     assert json.loads(json.dumps(experiment.settings)) == experiment.settings

@@ -280,12 +280,12 @@ def networks():
     better = mean[:, "course"]
     yield (
         "04_densenet",
-        "DenseNet (purple) and ResNet-18 (blue) lie a little above, at 34 and 85 times the "
-        "arithmetic of LeNet. Hollow: all lower, with long bars; LeNet with sigmoids has not left "
-        "guessing.",
-        0 < better[["DenseNet", "ResNet-18"]].min() - better["BN-LeNet"] < 0.02
+        "DenseNet (purple) and ResNet-18 (blue) come out level with that, within half a point, at "
+        "34 and 85 times the arithmetic. Hollow: all lower, BN-LeNet and DenseNet with long bars; "
+        "LeNet with sigmoids has not left guessing.",
+        abs(better[["DenseNet", "ResNet-18"]] - better["BN-LeNet"]).max() < 0.005
         and (mean[:, "book"] < better).all()
-        and std[:, "book"].drop("LeNet").min() > 2 * std[:, "course"].max()
+        and std[:, "book"][["BN-LeNet", "DenseNet"]].min() > 0.02
         and mean["LeNet", "book"] < 0.15,
     )
     yield (
@@ -295,8 +295,8 @@ def networks():
     )
     yield (
         "04_densenet",
-        "it comes within a point of the large ones.",
-        better.max() - better["BN-LeNet"] < 0.01,
+        "in the table it is level with the large ones.",
+        better.max() - better["BN-LeNet"] < 0.005,
     )
 
 
