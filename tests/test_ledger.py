@@ -282,11 +282,11 @@ def networks():
         "04_densenet",
         "DenseNet (purple) and ResNet-18 (blue) come out level with that, within half a point, at "
         "34 and 85 times the arithmetic. Hollow: all lower, BN-LeNet and DenseNet with long bars; "
-        "LeNet with sigmoids has not left guessing.",
+        "LeNet with sigmoids has left guessing with one seed of the five.",
         abs(better[["DenseNet", "ResNet-18"]] - better["BN-LeNet"]).max() < 0.005
         and (mean[:, "book"] < better).all()
         and std[:, "book"][["BN-LeNet", "DenseNet"]].min() > 0.02
-        and mean["LeNet", "book"] < 0.15,
+        and (accuracy.get_group(("LeNet", "book")) > 0.15).sum() == 1,
     )
     yield (
         "04_densenet",
