@@ -67,6 +67,12 @@ def resnet18(num_classes=10):
     return net
 
 
+def _blocks_in_a_stage(depth):
+    if depth < 8 or depth % 6 != 2:
+        raise ValueError(f"depth must be 6n + 2 (8, 14, 20, ...), not {depth!r}.")
+    return (depth - 2) // 6
+
+
 def small_resnet(depth, width=16, shortcut=True, num_classes=10):
     """The residual net for small images, or with shortcut=False the plain net of the same depth.
 
@@ -74,9 +80,7 @@ def small_resnet(depth, width=16, shortcut=True, num_classes=10):
     convolutions, the first layer and the last, not the projections.
     Raises ValueError for another depth. Source: He et al. 2015, section 4.2.
     """
-    if depth < 8 or depth % 6 != 2:
-        raise ValueError(f"depth must be 6n + 2 (8, 14, 20, ...), not {depth!r}.")
-    n = (depth - 2) // 6
+    n = _blocks_in_a_stage(depth)
     net = nn.HybridSequential()
     net.add(
         nn.Conv2D(width, kernel_size=3, padding=1, use_bias=False),
@@ -98,9 +102,7 @@ def plain_net(depth, width=16, norm=None, num_classes=10):
     num_dims), as `lenet` has it; without one the convolutions have biases.
     Raises ValueError for a depth that is not 6n + 2.
     """
-    if depth < 8 or depth % 6 != 2:
-        raise ValueError(f"depth must be 6n + 2 (8, 14, 20, ...), not {depth!r}.")
-    n = (depth - 2) // 6
+    n = _blocks_in_a_stage(depth)
     layers = []
     channels = [width] + [width] * 2 * n + [2 * width] * 2 * n + [4 * width] * 2 * n
     for before, c in zip([width, *channels], channels):
