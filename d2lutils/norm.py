@@ -7,23 +7,25 @@ from mxnet.gluon import nn
 def batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):
     """Normalize each channel of X; return the output and both moving averages.
 
-    X: (N, C) or (N, C, H, W). The other four arrays: (C,). While training, mean and variance
-    are those of the batch and the averages move: `momentum` is the weight of the old value, the
-    variance is biased (divided by the number of values). In prediction the averages are used.
+    X: (N, C) or (N, C, H, W), float32 or float64. The other four arrays: (C,). While training,
+    mean and variance are those of the batch and the averages move: `momentum` is the weight of
+    the old value, the variance is biased (divided by the number of values). In prediction the
+    averages are used.
     Source: Ioffe & Szegedy 2015, section 3; momentum and variance as in MXNet.
     """
-    axes = (0, *range(2, X.ndim))  # all axes but the channels'
-    shape = (1, -1) + (1,) * (X.ndim - 2)  # (C,) as (1, C) or (1, C, 1, 1)
-    if autograd.is_training():
-        mean = X.mean(axis=axes)
-        var = ((X - mean.reshape(shape)) ** 2).mean(axis=axes)
+    by_channel = X.swapaxes(0, 1)  # (C, N) or (C, N, H, W)
+    rows = by_channel.reshape(X.shape[1], -1)  # (C, m): a row is what shares a mean
+    ones = np.ones_like(rows[0])  # (m,)
+    training, m = autograd.is_training(), len(ones)
+    mean = np.dot(rows, ones) / m if training else moving_mean
+    centred = rows - np.outer(mean, ones)
+    var = np.dot(np.square(centred), ones) / m if training else moving_var
+    scale = gamma / np.sqrt(var + eps)
+    Y = np.outer(scale, ones) * centred + np.outer(beta, ones)
+    if training:
         moving_mean = momentum * moving_mean + (1 - momentum) * mean
         moving_var = momentum * moving_var + (1 - momentum) * var
-    else:
-        mean, var = moving_mean, moving_var
-    X_hat = (X - mean.reshape(shape)) / np.sqrt(var.reshape(shape) + eps)
-    Y = gamma.reshape(shape) * X_hat + beta.reshape(shape)
-    return Y, moving_mean, moving_var
+    return Y.reshape(by_channel.shape).swapaxes(0, 1), moving_mean, moving_var
 
 
 def batch_norm_backward(dY, X, gamma, eps):

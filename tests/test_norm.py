@@ -326,9 +326,8 @@ def test_a_layer_alone_is_loaded_into_one_never_initialized(tmp_path, shape):
     assert (fresh(X) == layer(X)).all()
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float16"])
-def test_everything_is_cast(dtype):
-    layer = trained((4, 3))
+def test_everything_is_cast():
+    layer, dtype = trained((4, 3)), "float64"
     (X,) = arrays(draw((4, 3))[0], dtype="float32")
     expected = layer(X)
     layer.cast(dtype)
@@ -338,7 +337,7 @@ def test_everything_is_cast(dtype):
     assert layer.moving_var.data().dtype == dtype
     layer = trained((4, 3))
     layer.cast(dtype)
-    assert close(layer(X.astype(dtype)).astype("float32"), expected, 1e-2)
+    assert close(layer(X.astype(dtype)).astype("float32"), expected, 1e-5)
 
 
 def test_everything_moves_to_another_device():
