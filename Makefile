@@ -14,7 +14,7 @@ test notebooks: export JUPYTER_NO_CONFIG = 1
 test notebooks: export IPYTHONDIR = $(CURDIR)/.venv/ipython
 unexport MPLBACKEND PYTHONPATH PYTHONHOME JUPYTER_PATH
 
-.PHONY: help lab test notebooks lint lock
+.PHONY: help lab test notebooks bench lint lock
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ notebooks: $(READY)  ## execute the notebooks in place (one: make notebooks NB=n
 	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NB)
 	$(BIN)/python tools/pictures.py
 
+bench: $(READY) benchmarks/.venv/.ready  ## measure speed and memory beside other ways, into benchmarks/RESULTS.md (hours)
+	$(BIN)/python benchmarks
+
 lint: $(READY)  ## check style and format of code and notebooks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -47,3 +50,9 @@ lock:  ## compile requirements.txt and environment.yml anew (needs uv)
 
 $(READY): requirements.txt pyproject.toml
 	sh tools/venv.sh
+
+# What the course is measured against, apart from its own environment.
+benchmarks/.venv/.ready: benchmarks/requirements.txt | $(READY)
+	$(BIN)/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --requirement $<
+	touch $@

@@ -1,0 +1,133 @@
+"""The benchmarks' machinery, and that the results fit the code. Nothing here is timed."""
+
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from side_by_side import HERE, Contender, Table, markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+TOY = """
+import sys, time
+
+def counts(start):
+    numbers = iter(range(start, 100))
+    print("noise on stdout")
+    return lambda: {"count": float(next(numbers)), "twice": 2.0}
+
+def fails():
+    raise RuntimeError("no\\nluck")
+
+def sleeps():
+    time.sleep(60)
+
+def dies(after):
+    rounds = iter(range(after))
+    return lambda: {"count": float(next(rounds)), "twice": 2.0}
+"""
+
+
+def counts(): ...
+def fails(): ...
+def sleeps(): ...
+def dies(): ...
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A topic in a folder of its own, with the machinery beside it."""
+    (tmp_path / "toy.py").write_text(TOY)
+    machinery = tmp_path / "side_by_side.py"
+    machinery.write_text((HERE / "side_by_side.py").read_text())
+    spec = importlib.util.spec_from_file_location("copy_of_side_by_side", machinery)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main_module():
+    spec = importlib.util.spec_from_file_location("benchmarks_main", HERE / "__main__.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_contender_plays_every_round(toy):
+    rows = {"a": Contender(counts, (10,)), "b": Contender(counts, (20,))}
+    results = toy.measure("toy", Table("title", "text", rows, rounds=3))
+    assert [row["count"] for row in results["a"]] == [10, 11, 12]
+    assert [row["count"] for row in results["b"]] == [20, 21, 22]
+
+
+def test_a_contender_that_fails_says_why_and_holds_up_nobody(toy):
+    rows = {
+        "good": Contender(counts, (1,)),
+        "fails": Contender(fails),
+        "sleeps": Contender(sleeps),
+        "dies": Contender(dies, (1,)),
+    }
+    table = Table("title", "text", rows, rounds=2, limit=2)
+    results = toy.measure("toy", table)
+    assert len(results["good"]) == 2
+    assert results["fails"] == "RuntimeError: no luck"
+    assert results["sleeps"] == "died, or took over 2 s"
+    assert results["dies"].startswith("StopIteration")
+    assert "| fails | RuntimeError: no luck |" in markdown(table, results)
+
+
+def test_the_table_has_medians_spreads_and_ratios():
+    table = Table("Title", "Text.", {"first": Contender(counts), "other": Contender(counts)})
+    results = {
+        "first": [{"images/s": v} for v in (200.0, 300.0, 400.0)],
+        "other": [{"images/s": v} for v in (100.0, 100.0, 100.0)],
+    }
+    lines = markdown(table, results).splitlines()
+    assert lines[:3] == ["### Title", "", "Text."]
+    assert lines[4:] == [
+        "| | images/s | first row / this |",
+        "|---|---|---|",
+        "| first | 300 (200 to 400) |",
+        "| other | 100 | **3 (2 to 4)** |",
+    ]
+
+
+@pytest.mark.parametrize("topic", main_module().TOPICS)
+def test_a_topic_has_tables_of_its_own_functions(topic):
+    module = importlib.import_module(topic)
+    for table in module.TABLES:
+        for contender in table.contenders.values():
+            assert getattr(module, contender.function.__name__) is contender.function
+
+
+def test_a_section_takes_the_place_of_its_older_self(tmp_path, monkeypatch):
+    main = main_module()
+    monkeypatch.setattr(main, "RESULTS", tmp_path / "RESULTS.md")
+    headings = list(main.TOPICS.values())
+    for heading, text in [
+        (headings[1], "### a\n\nold"),
+        (headings[0], "first"),
+        (headings[1], "new"),
+    ]:
+        main.write(heading, text)
+    text = main.RESULTS.read_text()
+    assert re.findall(r"^## (.*)", text, flags=re.M) == headings[:2]
+    assert text.startswith(main.OPENING) and "new" in text and "old" not in text
+
+
+def test_the_results_are_those_of_the_code():
+    """Every section that was measured has the tables that the code has now, and their rows."""
+    main = main_module()
+    text = main.RESULTS.read_text()
+    sections = dict(re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", text, flags=re.M | re.S))
+    assert sections and set(sections) <= set(main.TOPICS.values())
+    for topic, heading in main.TOPICS.items():
+        if heading in sections:
+            tables = importlib.import_module(topic).TABLES
+            titles = re.findall(r"^### (.+)", sections[heading], flags=re.M)
+            assert titles == [table.title for table in tables]
+            rows = [label for table in tables for label in table.contenders]
+            assert re.findall(r"^\| ([^|]+?) \|", sections[heading], flags=re.M) == rows
