@@ -23,6 +23,23 @@ def pixels(num_images=None, part="train"):
     return numpy.pad(X, [(0, 0), (0, 0), (2, 2), (2, 2)]), y
 
 
+def the_book():
+    """d2l's module, with the threads that MXNet chooses when nobody else does."""
+    import warnings
+
+    import matplotlib
+
+    matplotlib.use("agg")
+    import mxnet  # before d2lutils, which would choose
+
+    with warnings.catch_warnings(action="ignore"):
+        import d2lutils
+    from d2l import mxnet as d2l
+
+    mxnet.npx.set_np()
+    return d2l
+
+
 def book_loader(batch_size, num_images=None, part="train"):
     """What `d2l.load_data_fashion_mnist` builds, on our files: ToTensor in four processes."""
     from d2l import mxnet as d2l

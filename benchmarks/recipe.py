@@ -69,21 +69,12 @@ def course(name, seed):
 def book(name, seed, target=0.9, num_epochs=10):
     """The book's loop, loader and settings until the first epoch that reaches the target, if any."""
     start = time.perf_counter()
-    import warnings
+    from loading import book_loader, the_book
 
-    import matplotlib
-
-    matplotlib.use("agg")
-    import mxnet  # before d2lutils, so that MXNet makes its own choice of threads
-
-    with warnings.catch_warnings(action="ignore"):
-        from d2lutils import lenet, resnet18, seed_everything
+    d2l = the_book()
+    from d2lutils import lenet, resnet18, seed_everything
     from d2lutils.experiments import gluon_norm
 
-    from d2l import mxnet as d2l
-    from loading import book_loader
-
-    mxnet.npx.set_np()
     seed_everything(seed)
     net, lr = (lenet(gluon_norm), 1.0) if name == "BN-LeNet" else (resnet18(), 0.05)
     accuracies, evaluate = [], d2l.evaluate_accuracy_gpu
@@ -97,7 +88,7 @@ def book(name, seed, target=0.9, num_epochs=10):
     d2l.evaluate_accuracy_gpu = watch
     with contextlib.suppress(StopIteration):
         loaders = book_loader(256), book_loader(256, part="t10k")
-        d2l.train_ch6(net, *loaders, num_epochs, lr, mxnet.cpu())
+        d2l.train_ch6(net, *loaders, num_epochs, lr, d2l.try_gpu())
     return {"s": time.perf_counter() - start, "test accuracy": accuracies[-1]}
 
 

@@ -74,13 +74,16 @@ def markdown(table, results):
     ]
     for label, rows in results.items():
         if isinstance(rows, str):
-            lines.append(f"| {label} | {rows} |")
+            cells = [rows] + [""] * (len(figures) - 1 + table.compare)
+            lines.append(f"| {label} | {' | '.join(cells)} |")
             continue
         cells = [_spread([row[name] for row in rows]) for name in figures]
+        if table.compare:
+            cells.append("")
         if table.compare and label != first and isinstance(results[first], list):
             name = figures[0]
             ratios = [a[name] / b[name] for a, b in zip(results[first], rows)]
-            cells.append(f"**{_spread(ratios)}**")
+            cells[-1] = f"**{_spread(ratios)}**"
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -61,22 +61,12 @@ def bare_loop(name):
 
 def book_loop(name):
     """`d2l.train_ch6` with the book's loader; the environment decides on the threads."""
-    import warnings
+    from loading import book_loader, the_book
 
-    import matplotlib
-
-    matplotlib.use("agg")
-    import mxnet  # before d2lutils, so that MXNet makes its own choice of threads
-
-    with warnings.catch_warnings(action="ignore"):
-        import d2lutils
-    from d2l import mxnet as d2l
-    from loading import book_loader
-
-    mxnet.npx.set_np()
+    d2l = the_book()
     net = course_net(name)
     train, test = book_loader(BATCH, IMAGES[name]), book_loader(BATCH, BATCH)
-    return rate(lambda: d2l.train_ch6(net, train, test, 1, 0.01, mxnet.cpu()), name)
+    return rate(lambda: d2l.train_ch6(net, train, test, 1, 0.01, d2l.try_gpu()), name)
 
 
 def pytorch(name, memory_format):

@@ -76,7 +76,7 @@ def test_a_contender_that_fails_says_why_and_holds_up_nobody(toy):
     assert results["fails"] == "RuntimeError: no luck"
     assert results["sleeps"] == "died, or took over 2 s"
     assert results["dies"].startswith("StopIteration")
-    assert "| fails | RuntimeError: no luck |" in markdown(table, results)
+    assert "| fails | RuntimeError: no luck |  |  |" in markdown(table, results)
 
 
 def test_the_table_has_medians_spreads_and_ratios():
@@ -90,7 +90,7 @@ def test_the_table_has_medians_spreads_and_ratios():
     assert lines[4:] == [
         "| | images/s | first row / this |",
         "|---|---|---|",
-        "| first | 300 (200 to 400) |",
+        "| first | 300 (200 to 400) |  |",
         "| other | 100 | **3 (2 to 4)** |",
     ]
 
