@@ -166,6 +166,7 @@ def renew_statistics(net, data, batch_size=256):
         with autograd.record():
             scores = net(X.as_in_ctx(device))
         scores.backward()
+    npx.waitall()  # the engine does not know that backward() writes the statistics
 
 
 def learning_rate(schedule, lr, done):

@@ -15,7 +15,7 @@ import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mxnet import gluon, init, np
+from mxnet import gluon, init, np, npx
 from mxnet.gluon import nn
 
 LISTS = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds", "step_loss"]
@@ -545,6 +545,17 @@ def test_a_recalibration_is_a_moving_average_over_shuffled_batches():
     for batch, _ in batches((X, y), 30, seed=0):
         mean = (mean + batch.asnumpy().mean(axis=0)) / 2
     assert net[0].running_mean.data().asnumpy() == pytest.approx(mean, abs=1e-6)
+
+
+def test_a_recalibration_is_over_when_it_returns():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(4), nn.BatchNorm(), nn.Dense(3))
+    fit(initialized(net), example(20), num_epochs=1, verbose=False)
+    for _ in range(50):
+        renew_statistics(net, example(20))
+        at_once = net[1].running_mean.data().asnumpy().copy()
+        npx.waitall()
+        assert (net[1].running_mean.data().asnumpy() == at_once).all()
 
 
 def test_a_recalibration_goes_where_the_network_was_trained(monkeypatch):
