@@ -98,7 +98,6 @@ def pytorch(name, memory_format):
 def _contenders(name):
     return {
         "`fit`": Contender(course, (name,)),
-        "`fit` on one thread": Contender(course, (name,), environment={"OMP_NUM_THREADS": "1"}),
         "bare MXNet loop": Contender(bare_loop, (name,)),
         "`d2l.train_ch6`, MXNet's own threads": Contender(book_loop, (name,)),
         "PyTorch": Contender(pytorch, (name, "contiguous_format"), "peers"),
