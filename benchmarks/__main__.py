@@ -45,12 +45,16 @@ def machine():
     )
 
 
+def sections():
+    """What the results hold: {heading: text below it}."""
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    return dict(re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", text, flags=re.M | re.S))
+
+
 def write(heading, text):
     """Put a section into the results, in place of an older one."""
-    old = RESULTS.read_text() if RESULTS.exists() else ""
-    sections = dict(re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", old, flags=re.M | re.S))
-    sections[heading] = f"\n{text}\n"
-    parts = [f"## {name}\n{sections[name]}" for name in TOPICS.values() if name in sections]
+    all_sections = sections() | {heading: f"\n{text}\n"}
+    parts = [f"## {name}\n{all_sections[name]}" for name in TOPICS.values() if name in all_sections]
     RESULTS.write_text(OPENING + "".join(parts))
 
 

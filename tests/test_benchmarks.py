@@ -121,8 +121,7 @@ def test_a_section_takes_the_place_of_its_older_self(tmp_path, monkeypatch):
 def test_the_results_are_those_of_the_code():
     """Every section that was measured has the tables that the code has now, and their rows."""
     main = main_module()
-    text = main.RESULTS.read_text()
-    sections = dict(re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", text, flags=re.M | re.S))
+    sections = main.sections()
     assert sections and set(sections) <= set(main.TOPICS.values())
     for topic, heading in main.TOPICS.items():
         if heading in sections:
@@ -135,7 +134,7 @@ def test_the_results_are_those_of_the_code():
 
 def test_the_appendix_says_what_the_results_say():
     """The sentences of notebook 07 on time to accuracy are those of the measured rows."""
-    section = main_module().RESULTS.read_text().split("## Time to accuracy\n")[1].split("\n## ")[0]
+    section = main_module().sections()["Time to accuracy"]
     rows = re.findall(r"^\| (the .+?) \| ([\d.]+).*? \| ([\d.]+)", section, flags=re.M)
     quick, good, again, lenet, resnet = ((float(s), accuracy) for _, s, accuracy in rows)
     text = (ROOT / "notebooks" / "07_fast_on_a_cpu.ipynb").read_text()
