@@ -2,6 +2,7 @@
 
 BIN := .venv/bin
 READY := .venv/.ready
+PLATFORMS := x86_64-manylinux_2_28 aarch64-manylinux_2_28 x86_64-apple-darwin
 NB := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb notebooks/exercises/*.ipynb)
 
 # The environment is laid anew when the lock is newer, when it was moved, or when its Python is gone.
@@ -14,7 +15,7 @@ test notebooks: export JUPYTER_NO_CONFIG = 1
 test notebooks: export IPYTHONDIR = $(CURDIR)/.venv/ipython
 unexport MPLBACKEND PYTHONPATH PYTHONHOME JUPYTER_PATH
 
-.PHONY: help lab test notebooks bench lint lock
+.PHONY: help lab test notebooks bench lint lock upgrade
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -43,10 +44,16 @@ lint: $(READY)  ## check style and format of code and notebooks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-lock:  ## compile requirements.txt and environment.yml anew (needs uv)
-	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --upgrade --quiet \
-	  --custom-compile-command "make lock" --output-file requirements.txt
+lock:  ## compile requirements.txt and environment.yml from pyproject.toml, other pins stay (needs uv)
+	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --no-strip-extras --quiet \
+	  --custom-compile-command "make lock" --output-file requirements.txt $(UPGRADE)
 	sh tools/environment.sh < requirements.txt > environment.yml
+	for platform in $(PLATFORMS); do uv pip install --dry-run --quiet --only-binary :all: --no-deps \
+	  --require-hashes --python-version 3.11 --python-platform $$platform --target build/none \
+	  --requirement requirements.txt || exit; done
+
+upgrade: UPGRADE = --upgrade
+upgrade: lock  ## the same with the newest version of everything
 
 $(READY): requirements.txt pyproject.toml
 	sh tools/venv.sh

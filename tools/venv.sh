@@ -22,7 +22,7 @@ fi
 
 if has "$python" -c 'import ensurepip, venv'; then
     "$python" -m venv .venv
-    .venv/bin/python -m pip install --require-hashes -r requirements.txt
+    .venv/bin/python -m pip install --no-deps --require-hashes -r requirements.txt
     .venv/bin/python -m pip install --no-deps --no-build-isolation -e .
 elif has_uv; then
     uv venv --python "$python" .venv
