@@ -183,18 +183,20 @@ def test_every_image_says_what_it_shows(path):
 
 
 @each_with_text
-def test_links_and_images_lead_somewhere(path):
+def test_links_and_images_lead_to_a_file(path):
+    """Never to a folder, nor to a hidden file: JupyterLab opens neither."""
     targets = [link["target"] for link in LINK.finditer(prose(path))]
     targets += html(path, "img", "src") + html(path, "a", "href")
-    assert [target for target in targets if not leads_somewhere(path, target)] == []
+    assert [target for target in targets if not leads_to_a_file(path, target)] == []
 
 
-def leads_somewhere(path, target):
+def leads_to_a_file(path, target):
     if re.match(r"(https?|mailto):", target):
         return True
     place, _, anchor = unquote(target).partition("#")
     there = path.parent / place if place else path
-    if Path(place).is_absolute() or not there.exists():
+    hidden = any(re.match(r"\.[^.]", part) for part in Path(place).parts)
+    if Path(place).is_absolute() or not there.is_file() or hidden:
         return False
     return not anchor or anchor in anchors(there)
 
