@@ -346,7 +346,8 @@ def test_what_the_course_says_is_what_was_recorded(claims):
 
 
 def test_every_recorded_experiment_is_quoted():
-    assert {claims.__name__ for claims in EXPERIMENTS} == set(experiments.EXPERIMENTS)
+    here = {claims.__name__ for claims in EXPERIMENTS}
+    assert here == set(experiments.EXPERIMENTS), "each experiment has a function here, of its name"
 
 
 def test_the_index_of_results_is_what_is_recorded():
