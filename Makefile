@@ -51,6 +51,12 @@ test-notebooks: $(READY)
 	  --numprocesses=auto --dist=loadfile --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
 
+.PHONY: test-matrix
+test-matrix: export JUPYTER_NO_CONFIG = 1
+test-matrix: export IPYTHONDIR = $(CURDIR)/.venv/ipython
+test-matrix: $(READY)  ## run the notebooks as older processors and other thread counts would (hours)
+	$(BIN)/python tools/matrix.py
+
 notebooks: $(READY)  ## execute the notebooks in place (one: make notebooks NB=notebooks/03_resnet.ipynb)
 	$(BIN)/python tools/blanks.py
 	$(UNWATCHED) $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
