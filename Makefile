@@ -3,6 +3,7 @@
 BIN := .venv/bin
 READY := .venv/.ready
 PLATFORMS := x86_64-manylinux_2_28 aarch64-manylinux_2_28 x86_64-apple-darwin
+THREADS := 1
 LAB :=
 UPGRADE :=
 LESSONS := $(wildcard notebooks/*.ipynb)
@@ -31,7 +32,7 @@ endif
 LEAKS := COURSE_FULL OMP_% GOMP_% KMP_% MXNET_% PYTEST_% COVERAGE_% GIT_%
 UNWATCHED := env $(addprefix -u ,$(filter $(LEAKS),$(.VARIABLES))) JUPYTER_NO_CONFIG=1
 
-.PHONY: help lab test test-units test-notebooks notebooks full bare bench lint lock upgrade
+.PHONY: help lab test test-units test-notebooks test-matrix notebooks full bare bench lint lock upgrade
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -47,9 +48,17 @@ test-units: $(READY)
 	$(UNWATCHED) MPLBACKEND=agg OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal --cov
 
 test-notebooks: $(READY)
-	$(UNWATCHED) OMP_NUM_THREADS=1 $(BIN)/pytest $(NB) --timeout=600 -W default \
-	  --numprocesses=auto --dist=loadfile --nbval --nbval-current-env \
-	  --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
+	$(UNWATCHED) OMP_NUM_THREADS=$(THREADS) $(BIN)/pytest $(NB) --timeout=900 -W default \
+	  --numprocesses=$(if $(filter 1,$(THREADS)),auto,1) --dist=loadfile --no-loadscope-reorder \
+	  --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/nbval.cfg
+
+test-matrix: $(READY)  ## run the notebooks as older processors and other thread counts would (hours)
+	$(BIN)/python tools/matrix.py
+
+notebooks: $(READY)
+	$(UNWATCHED) OMP_NUM_THREADS=$(THREADS) $(BIN)/pytest $(NB) --timeout=900 -W default \
+	  --numprocesses=$(if $(filter 1,$(THREADS)),auto,1) --dist=loadfile --no-loadscope-reorder \
+	  --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/nbval.cfg
 
 .PHONY: test-matrix
 test-matrix: export JUPYTER_NO_CONFIG = 1
@@ -62,6 +71,7 @@ notebooks: $(READY)  ## execute the notebooks in place (one: make notebooks NB=n
 	$(UNWATCHED) $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NB)
 	$(BIN)/python tools/pictures.py
+	$(BIN)/python tools/results.py
 
 full: $(READY)  ## execute the lessons on all images, into build/full (hours)
 	$(UNWATCHED) COURSE_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --output-dir build/full $(LESSONS)

@@ -15,24 +15,18 @@ MATRIX = {
     "OMP_NUM_THREADS": ["1", "2"],
     "OPENBLAS_CORETYPE": ["Haswell", None],
 }
-NBVAL = [
-    *("pytest", "notebooks", "-q", "--tb=no", "-rfE", "-W", "default", "--dist=loadfile"),
-    *("--nbval", "--nbval-current-env", "--nbval-sanitize-with=tests/nbval.cfg"),
-    *("--timeout=1200", "--nbval-cell-timeout=900"),  # an older processor may be slow
-]
 
 
 def failures(settings):
     """Run all notebooks with these settings; returns a line for each cell that failed."""
     environment = {k: v for k, v in os.environ.items() if k not in MATRIX}
     environment |= {k: v for k, v in settings.items() if v is not None}
-    workers = "2" if settings["OMP_NUM_THREADS"] == "1" else "1"
-    command = [sys.executable, "-m", *NBVAL, f"--numprocesses={workers}"]
+    command = ["make", "test-notebooks", f"THREADS={settings['OMP_NUM_THREADS']}"]
     run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     lines = run.stdout.splitlines()
     failed = [line.split(" - ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))]
     if run.returncode != 0 and not failed:  # pytest itself broke: show what it said
-        failed = lines[-10:] or [f"pytest ended with {run.returncode}"]
+        failed = lines[-10:] or [f"make ended with {run.returncode}"]
     return failed
 
 
