@@ -32,10 +32,11 @@ endif
 LEAKS := COURSE_FULL OMP_% GOMP_% KMP_% MXNET_% PYTEST_% COVERAGE_% GIT_%
 UNWATCHED := env $(addprefix -u ,$(filter $(LEAKS),$(.VARIABLES))) JUPYTER_NO_CONFIG=1
 
+.NOTPARALLEL:
 .PHONY: help lab test test-units test-notebooks test-matrix notebooks full bare bench lint lock upgrade
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 lab: $(READY)  ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
@@ -52,17 +53,6 @@ test-notebooks: $(READY)
 	  --numprocesses=$(if $(filter 1,$(THREADS)),auto,1) --dist=loadfile --no-loadscope-reorder \
 	  --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/nbval.cfg
 
-test-matrix: $(READY)  ## run the notebooks as older processors and other thread counts would (hours)
-	$(BIN)/python tools/matrix.py
-
-notebooks: $(READY)
-	$(UNWATCHED) OMP_NUM_THREADS=$(THREADS) $(BIN)/pytest $(NB) --timeout=900 -W default \
-	  --numprocesses=$(if $(filter 1,$(THREADS)),auto,1) --dist=loadfile --no-loadscope-reorder \
-	  --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/nbval.cfg
-
-.PHONY: test-matrix
-test-matrix: export JUPYTER_NO_CONFIG = 1
-test-matrix: export IPYTHONDIR = $(CURDIR)/.venv/ipython
 test-matrix: $(READY)  ## run the notebooks as older processors and other thread counts would (hours)
 	$(BIN)/python tools/matrix.py
 
