@@ -42,7 +42,9 @@ for attempt in range(60):  # the address is printed a moment before somebody lis
         time.sleep(1)
 else:
     sys.exit("nobody answers there")
-assert page.status == 200 and b"JupyterLab" in page.read(), page.url
+text = page.read()
+assert page.status == 200 and b"JupyterLab" in text, page.url
+assert b'disabledExtensions": ["@jupyterlab/apputils-extension:announcements"]' in text
 os.killpg(lab.pid, signal.SIGTERM)
 lab.wait(60)
 print("JupyterLab opened the course on port", found[1])
