@@ -145,6 +145,12 @@ def test_busy_is_what_was_at_work_and_still_is(load, average, now, busy):
     assert runtime.busy_processors() == pytest.approx(busy, abs=0.01)
 
 
+def test_an_idle_machine_is_not_watched(load, monkeypatch):
+    load(0.4, 0.0)
+    monkeypatch.setattr(runtime.time, "sleep", None)
+    assert runtime.busy_processors() == 0.4
+
+
 def test_waiting_for_a_disk_is_not_busy(load, machine, monkeypatch):
     load(3.0, 4.0)
     stat, ticks = machine / "stat", 2 * os.sysconf("SC_CLK_TCK")
@@ -242,6 +248,7 @@ def test_a_legal_number_of_threads_is_taken(unset, monkeypatch, value, threads):
         "2 1",
         "0x2",
         "1_0",
+        "1٢",
         "²",
         "10000",
     ],
@@ -479,9 +486,18 @@ def test_the_report_refuses_what_it_does_not_know():
     assert result.stderr.startswith("usage: python -m d2lutils") and "-v" in result.stderr
 
 
-def test_another_module_that_is_run_sets_the_threads_itself():
+def test_after_a_wrong_number_of_threads_mxnet_can_be_checked_all_the_same(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "all")
+    with pytest.raises(ValueError, match="not 'all'"):
+        report.check_threads()
+    assert report.check_mxnet() == "1.9.1"
+
+
+def test_another_module_that_is_run_sets_the_threads_and_imports_mxnet_itself(tmp_path):
     result = python("-m", "d2lutils.experiments", OMP_NUM_THREADS="0")
     assert result.returncode == 1 and "ValueError: OMP_NUM_THREADS" in result.stderr
+    result = python("-m", "d2lutils.experiments", folder=tmp_path, modules=NO_LIBRARY)
+    assert result.returncode == 1 and "ImportError: MXNet needs the system" in result.stderr
 
 
 def test_a_gpu_is_counted(monkeypatch):
