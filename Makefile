@@ -3,39 +3,71 @@
 BIN := .venv/bin
 READY := .venv/.ready
 PLATFORMS := x86_64-manylinux_2_28 aarch64-manylinux_2_28 x86_64-apple-darwin
-NB := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb notebooks/exercises/*.ipynb)
+THREADS := 1
+LAB :=
+UPGRADE :=
+LESSONS := $(wildcard notebooks/*.ipynb)
+NB := $(LESSONS) $(wildcard notebooks/solutions/*.ipynb notebooks/exercises/*.ipynb)
 
-# The environment is laid anew when the lock is newer, when it was moved, or when its Python is gone.
-ifneq ($(shell $(BIN)/python -c 'print(open("$(READY)").read().strip())' 2>/dev/null),$(CURDIR))
+# The environment is made anew when the lock is newer, when it was moved, or when its Python is gone.
+ifneq ($(shell $(BIN)/python -I -c '' 2>/dev/null && cat $(READY)),$(CURDIR))
 .PHONY: $(READY)
 endif
 
-# What runs unwatched must not hang on the settings of whoever runs it.
-test notebooks: export JUPYTER_NO_CONFIG = 1
-test notebooks: export IPYTHONDIR = $(CURDIR)/.venv/ipython
-unexport MPLBACKEND PYTHONPATH PYTHONHOME JUPYTER_PATH
+# No setting of the caller changes what the course does: not the one of a shell, Python, Jupyter or
+# matplotlib, not a home that is missing or cannot be written. (Of pip and uv: see tools/venv.sh.)
+OWN := $(CURDIR)/.venv/home
+unexport CDPATH MATPLOTLIBRC $(filter PYTHON% MPL% JUPYTER%,$(.VARIABLES))
+export PYTHONUTF8 = 1
+export IPYTHONDIR = $(OWN)/ipython
+export JUPYTER_CONFIG_DIR = $(OWN)/jupyter
+export JUPYTER_DATA_DIR = $(OWN)/jupyter/data
+export JUPYTER_RUNTIME_DIR = $(OWN)/jupyter/run
+export MPLCONFIGDIR = $(OWN)/matplotlib
+ifeq ($(shell test -w "$$HOME" && echo writable),)
+export HOME = $(OWN)
+endif
 
-.PHONY: help lab test notebooks bench lint lock upgrade
+# What runs unwatched is the same for everybody.
+LEAKS := COURSE_FULL OMP_% GOMP_% KMP_% MXNET_% PYTEST_% COVERAGE_% GIT_%
+UNWATCHED := env $(addprefix -u ,$(filter $(LEAKS),$(.VARIABLES))) JUPYTER_NO_CONFIG=1
+
+.NOTPARALLEL:
+.PHONY: help lab test test-units test-notebooks test-matrix notebooks full bare bench lint lock upgrade
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 lab: $(READY)  ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),,--no-browser) \
-	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB)
 
-test: $(READY)  ## run every test, the notebooks included
-	MPLBACKEND=agg OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal --cov
-	OMP_NUM_THREADS=1 $(BIN)/pytest notebooks --timeout=600 -W default \
-	  --numprocesses=auto --dist=loadfile --nbval --nbval-current-env \
-	  --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval.cfg
+test: test-units test-notebooks  ## run every test, the notebooks included
+
+test-units: $(READY)
+	$(UNWATCHED) MPLBACKEND=agg OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal --cov
+
+test-notebooks: $(READY)
+	$(UNWATCHED) OMP_NUM_THREADS=$(THREADS) $(BIN)/pytest $(NB) --timeout=900 -W default \
+	  --numprocesses=$(if $(filter 1,$(THREADS)),auto,1) --dist=loadfile --no-loadscope-reorder \
+	  --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/nbval.cfg
+
+test-matrix: $(READY)  ## run the notebooks as older processors and other thread counts would (hours)
+	$(BIN)/python tools/matrix.py
 
 notebooks: $(READY)  ## execute the notebooks in place (one: make notebooks NB=notebooks/03_resnet.ipynb)
 	$(BIN)/python tools/blanks.py
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	$(UNWATCHED) $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NB)
 	$(BIN)/python tools/pictures.py
+	$(BIN)/python tools/results.py
+
+full: $(READY)  ## execute the lessons on all images, into build/full (hours)
+	$(UNWATCHED) COURSE_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --output-dir build/full $(LESSONS)
+
+bare:  ## try the README's commands and the Dockerfile on a bare Debian (needs root, debootstrap)
+	python3 tools/bare.py
 
 bench: $(READY) benchmarks/.venv/.ready  ## measure speed and memory beside other ways, into benchmarks/RESULTS.md (hours)
 	$(BIN)/python benchmarks
@@ -44,7 +76,7 @@ lint: $(READY)  ## check style and format of code and notebooks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-lock:  ## compile requirements.txt and environment.yml from pyproject.toml, other pins stay (needs uv)
+lock:  ## compile requirements.txt and environment.yml from pyproject.toml; pins stay (needs uv)
 	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --no-strip-extras --quiet \
 	  --custom-compile-command "make lock" --output-file requirements.txt $(UPGRADE)
 	sh tools/environment.sh < requirements.txt > environment.yml
@@ -61,5 +93,5 @@ $(READY): requirements.txt pyproject.toml
 # What the course is measured against, apart from its own environment.
 benchmarks/.venv/.ready: benchmarks/requirements.txt | $(READY)
 	$(BIN)/python -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --requirement $<
+	$(@D)/bin/python tools/install.py --requirement $<
 	touch $@

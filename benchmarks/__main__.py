@@ -14,6 +14,7 @@ from side_by_side import HERE, markdown, measure
 
 TOPICS = {
     "steps": "Training step",
+    "neighbour": "Beside a busy neighbour",
     "layers": "Batch normalization alone",
     "loading": "Loading",
     "inference": "Inference",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PYTHON = {"course": sys.executable, "peers": str(HERE / ".venv" / "bin" / "python")}
+NOTICED = 90  # seconds after which the load average of a minute shows a neighbour: 1 - exp(-90 / 60) = 0.78
 CHOSEN = ("OMP_NUM_THREADS", "GOMP_SPINCOUNT")  # each contender chooses its own
 
 
@@ -119,6 +120,7 @@ def _ask(running, results, label):
 def _busy_neighbour():
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
+        time.sleep(NOTICED)
         yield
     finally:
         process.kill()

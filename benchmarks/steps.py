@@ -107,11 +107,9 @@ def _contenders(name):
 
 TABLES = [
     Table(
-        f"{name}, 32x32, batch {BATCH}{', beside one busy neighbour' if busy else ''}",
+        f"{name}, 32x32, batch {BATCH}",
         f"One round is an epoch of {IMAGES[name]:,} images, loading included.",
         _contenders(name),
-        rounds=3 if busy else 5,
-        busy=busy,
     )
-    for name, busy in [*((name, False) for name in IMAGES), ("BN-LeNet", True), ("ResNet-18", True)]
+    for name in IMAGES
 ]

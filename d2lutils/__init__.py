@@ -7,9 +7,9 @@ import sys
 
 from .runtime import import_mxnet, quick_or_full, seed_everything, set_threads
 
-# `python -m d2lutils` imports the package first. Its report must run where MXNet does not, and
-# sets up for itself.
-if sys.orig_argv[-2:] != ["-m", "d2lutils"]:
+# `python -m d2lutils` imports the package first, and sys.argv[0] is "-m" until Python has found
+# what to run. Then MXNet waits: the report must speak where MXNet cannot be imported.
+if sys.argv[:1] != ["-m"]:
     set_threads()
     import_mxnet()
     from .data import batches, fashion_mnist

@@ -10,6 +10,12 @@ import signal
 from collections import deque
 from pathlib import Path
 
+from d2lutils.runtime import import_mxnet, set_threads
+
+if __name__ == "__main__":  # `python -m` has imported the package without MXNet
+    set_threads()
+    import_mxnet()
+
 from mxnet import autograd, init, np, npx
 from mxnet.gluon import nn
 
@@ -129,9 +135,6 @@ def _epochs(net, train, test, epochs, **settings):
         history = fit(net, train, test, num_epochs=epochs, verbose=False, **settings)
     except FloatingPointError as error:
         history = error.history
-    else:
-        if len(history.train_loss) < epochs:  # fit keeps what it has after Ctrl-C: no result
-            raise KeyboardInterrupt
     names = ["train_loss", "train_accuracy"] + ["test_loss", "test_accuracy"] * (test is not None)
     columns = [getattr(history, name) for name in names]
     return [

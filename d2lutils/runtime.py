@@ -1,9 +1,9 @@
-"""Threads, the import of MXNet, seeds, the two modes, and the environment report.
+"""Threads, the import of MXNet, seeds, and the two modes.
 
-Nothing here imports a package at the top: the report must run where MXNet cannot.
+Nothing here imports a package at the top, and all of it is Python 3.6: the environment report
+(`python -m d2lutils`) uses it where nothing else runs.
 """
 
-import importlib
 import math
 import os
 import platform
@@ -13,13 +13,18 @@ import subprocess
 import sys
 import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
-SYS = Path("/sys")
+PROC, SYS = Path("/proc"), Path("/sys")
 SPIN_COUNT = (
     "10000"  # rounds an idle OpenMP thread waits awake; long waits starve whoever shares the cores
 )
+_COUNT = r"\s*\+?0*[1-9]\d{0,3}\s*"
+SETTINGS = {  # with any other value MXNet ends Python, hangs, or prints on stderr
+    "OMP_NUM_THREADS": (f"{_COUNT}(,{_COUNT})*", "a number from 1 to 9999, or a list of such"),
+    "GOMP_SPINCOUNT": (r"\s*([+-]?\d{1,9}\s*[kmgt]?|infinite|infinity)\s*", "a number of rounds"),
+    "MXNET_CPU_WORKER_NTHREADS": (f"({_COUNT})?", "a number from 1 to 9999"),
+}
 
 
 def physical_cores():
@@ -56,40 +61,96 @@ def _cpu_quota():
         return math.inf
 
 
-def set_threads():
-    """Let MXNet use all physical cores, by the environment variables it reads when imported.
+def busy_processors():
+    """How many processors other programs keep busy, a fraction included; 0 where nobody can tell.
 
-    OMP_NUM_THREADS: MXNet's own choice is half of the processors it sees. GOMP_SPINCOUNT: short.
-    What is set already stays. Warns when MXNet was imported before and has made its choice.
+    That is the load average of the last minute. It also remembers programs that have ended, such as
+    this notebook before its restart. So where it shows any, Linux is asked how many processors work
+    while this process sleeps for a moment, and the smaller number counts.
     """
-    if "mxnet" in sys.modules and "OMP_NUM_THREADS" not in os.environ:
-        warnings.warn(
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows has none, and others may fail to find out
+        return 0.0
+    return min(load, _busy_now()) if round(load) else load
+
+
+def _busy_now():
+    """How many processors work while this process sleeps; infinite where the system does not say."""
+    try:
+        idle, start = _idle_seconds(), time.perf_counter()
+        time.sleep(0.2)
+        idle, seconds = _idle_seconds() - idle, time.perf_counter() - start
+    except OSError:
+        return math.inf
+    return max(0.0, os.cpu_count() - idle / seconds)
+
+
+def _idle_seconds():
+    """How long the processors have been idle or waiting for a disk, since the start, all added up."""
+    idle, waiting = (PROC / "stat").read_text().split()[4:6]
+    return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK")
+
+
+def set_threads():
+    """Choose MXNet's threads, by the environment variables it reads when imported.
+
+    OMP_NUM_THREADS: as many as there are physical cores, but no more than processors that other
+    programs leave free, and at least one. (A hyper-thread is a processor of its own here. MXNet
+    would take half of all processors.) Two threads where one processor is free wait for each other
+    and are slower than one. GOMP_SPINCOUNT: short.
+
+    What is set already stays; of a list, which MXNet cannot read, the first number. Returns a
+    sentence on the choice. Raises ValueError for a setting that MXNet cannot live with. Warns when
+    MXNet was imported before and has made its choice.
+    """
+    for name, (pattern, meaning) in SETTINGS.items():
+        value = os.environ.get(name)
+        if value is not None and not re.fullmatch(pattern, value, re.ASCII | re.IGNORECASE):
+            raise ValueError(f"{name} must be {meaning}, not {value!r}: set it anew, or unset it.")
+    chosen = os.environ.get("OMP_NUM_THREADS")
+    if chosen is None and "mxnet" in sys.modules:
+        message = (
             "MXNet was imported before d2lutils and runs on half of the processors: "
-            "restart, and put `import d2lutils` first.",
-            stacklevel=3,
+            "restart, and put `import d2lutils` first."
         )
-        return
-    os.environ.setdefault("OMP_NUM_THREADS", str(physical_cores()))
+        warnings.warn(message, stacklevel=3)
+        return message
+    cores = physical_cores()
+    if chosen is None:
+        processors, busy = os.cpu_count() or 1, busy_processors()
+        threads = max(1, min(cores, processors - round(busy)))
+        reason = f"; other programs keep {busy:.1f} of {processors} processors busy"
+    else:
+        threads, reason = int(chosen.split(",")[0]), ", as OMP_NUM_THREADS says"
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    return f"{threads} on {cores} physical cores{reason}"
 
 
 def import_mxnet():
     """Import MXNet, switch its NumPy interface on, and return it.
 
     The switch (`npx.set_np()`) holds for the calling thread only: call this again in another.
-    Raises ImportError, one sentence with the cure, where MXNet cannot be imported: Python 3.12 or
-    newer, NumPy 1.24 or newer, a missing package or system library.
+    Raises ImportError, one sentence with the cure, where MXNet cannot be imported: another Python
+    than 3.11, NumPy 1.24 or newer, a missing package or system library, a damaged library.
     """
-    _check_python()
-    _check_numpy()
+    check_python()
+    check_numpy()
     try:
-        import mxnet
+        with warnings.catch_warnings():  # what is deprecated in MXNet is not the course's to mend
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import mxnet
     except ModuleNotFoundError as error:
-        raise ImportError(f"{error}: {_INSTALL}.") from None
-    except OSError as error:
-        library = re.search(r"lib\w+\.so[.\d]*", str(error))
+        raise ImportError(f"{error}: {INSTALL}.") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: MXNet's own library is not there
+        reason = str(error).partition("\n")[0]
+        ours = "mxnet|openblas|gfortran"  # these come with MXNet
+        library = re.match(rf"lib(?!{ours})\S+(?=: cannot open)", reason)
         if library is None:
-            raise ImportError(f"MXNet's library does not load ({error}): {_INSTALL}.") from None
+            raise ImportError(
+                f"MXNet's library is damaged, or of another system ({reason}): {REPAIR}."
+            ) from None
         raise ImportError(
             f"MXNet needs the system library {library[0]}, which is missing: install it "
             "(Debian, Ubuntu: apt install libgomp1 libquadmath0)."
@@ -98,27 +159,31 @@ def import_mxnet():
     return mxnet
 
 
-_INSTALL = "run the course from its own environment, which `make lab` lays"
+INSTALL = "run the course from its own environment, which `make lab` lays"
+REPAIR = "lay the environment anew with `sh tools/venv.sh`"
 
 
-def _check_python():
-    if sys.version_info >= (3, 12):
+def check_python():
+    """The version of Python; raises ImportError when it is not 3.11, the one the course is made for."""
+    found = platform.python_version()
+    if sys.version_info[:2] != (3, 11):  # MXNet needs distutils, which is gone in 3.12
         raise ImportError(
-            f"MXNet 1.9.1 needs distutils, which Python {platform.python_version()} has no more: "
+            f"This is Python {found}, and the course runs on 3.11 only: "
             "use Python 3.11 (`make lab` finds or fetches one)."
         )
-    return platform.python_version()
+    return found
 
 
-def _check_numpy():
+def check_numpy():
+    """The version of NumPy; raises ImportError when it is missing, or too new for MXNet."""
     try:
         import numpy
     except ImportError as error:
-        raise ImportError(f"{error}: {_INSTALL}.") from None
+        raise ImportError(f"{error}: {INSTALL}.") from None
     if tuple(int(part) for part in numpy.__version__.split(".")[:2]) >= (1, 24):
         raise ImportError(
             f"MXNet 1.9.1 needs numpy.bool, which NumPy {numpy.__version__} has no more: "
-            f"install numpy<1.24, or {_INSTALL}."
+            f"install numpy<1.24, or {INSTALL}."
         )
     return numpy.__version__
 
@@ -147,103 +212,3 @@ def quick_or_full(quick, full):
             f"COURSE_FULL must be 1 (all images), 0 or unset (a subset), not {choice!r}."
         )
     return full if choice == "1" else quick
-
-
-def report():
-    """Print one line for each thing the course rests on, [ok] or [!!] with the cure; takes seconds.
-
-    Returns True when all lines are [ok]. Raises nothing: it is there for when things are broken.
-    """
-    set_threads()
-    checks = {
-        "Python": _check_python,
-        "NumPy": _check_numpy,
-        "MXNet": _check_mxnet,
-        "d2l": _check_d2l,
-        "threads": _check_threads,
-        "GPU": _check_gpu,
-        "data": _check_data,
-        "speed": _check_speed,
-    }
-    everything = True
-    for name, check in checks.items():
-        try:
-            mark, text = "ok", check()
-        except Exception as error:  # whatever it is, it belongs on this line
-            mark, text, everything = "!!", " ".join(str(error).split()), False
-        print(f"[{mark}] {name:<8} {text}", flush=True)
-    return everything
-
-
-def _mxnet():
-    try:
-        return import_mxnet()
-    except ImportError:
-        raise ImportError("not checked: it needs MXNet, see above.") from None
-
-
-def _check_mxnet():
-    found = import_mxnet().__version__
-    if found != "1.9.1":
-        raise ImportError(f"{found} is here, the course is written for 1.9.1: {_INSTALL}.")
-    return found
-
-
-def _check_d2l():
-    _mxnet()
-    try:
-        importlib.import_module("d2l.mxnet")
-        found = version("d2l")
-    except ImportError as error:
-        raise ImportError(f"{error}: {_INSTALL}.") from None
-    if found != "0.17.0":
-        raise ImportError(f"{found} is here, the course is written for 0.17.0: {_INSTALL}.")
-    return found
-
-
-def _check_threads():
-    threads, cores = os.environ.get("OMP_NUM_THREADS", ""), physical_cores()
-    if not threads.isdigit() or int(threads) > cores:
-        raise ValueError(
-            f"OMP_NUM_THREADS is {threads!r}, there are {cores} physical cores: "
-            "unset it, and the course sets the right number."
-        )
-    return f"{threads} for OpenMP, on {cores} physical cores"
-
-
-def _check_gpu():
-    gpus = _mxnet().context.num_gpus()
-    return f"{gpus} found" if gpus else "none found, the processor does the work"
-
-
-def _check_data():
-    _mxnet()
-    from .data import verify
-
-    verify()
-    return "Fashion-MNIST is here and its checksums are right"
-
-
-def _check_speed():
-    """Billions of multiplications and additions a second in a convolution, forward and backward."""
-    mx = _mxnet()
-    batch, channels, side = 32, 64, 28
-    X = mx.np.ones((batch, channels, side, side))
-    conv = mx.gluon.nn.Conv2D(channels, kernel_size=3, padding=1, in_channels=channels)
-    conv.initialize()
-    X.attach_grad()
-
-    def step():
-        with mx.autograd.record():
-            Y = conv(X)
-        Y.backward()
-        mx.npx.waitall()
-
-    step()  # the first one sets up
-    start, steps = time.perf_counter(), 0
-    while time.perf_counter() - start < 1:
-        step()
-        steps += 1
-    seconds = (time.perf_counter() - start) / steps
-    operations = 3 * 2 * batch * channels**2 * 9 * side**2  # backward costs twice the forward
-    return f"{operations / seconds / 1e9:.0f} GFLOP/s in a 3x3 convolution, forward and backward"

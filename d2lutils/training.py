@@ -71,7 +71,9 @@ def fit(
     "one-cycle", up to lr in the first quarter of the steps, then as cosine.
     seed: of the order of the examples; `seed_everything` before the network is made seeds the rest.
 
-    Runs on a GPU where there is one. Ctrl-C ends the training and keeps net and history.
+    Runs on a GPU where there is one. Ctrl-C ends the training: `fit` says so and returns the
+    epochs that are complete. When none is, or with verbose=False, where nobody would be told, it
+    raises KeyboardInterrupt. Either way the net keeps what it has learned.
     Raises ValueError for arguments that make no sense, FloatingPointError at the first loss
     that is not finite (the history so far is its attribute `history`).
     """
@@ -136,6 +138,8 @@ def fit(
             progress.line(history._line(epoch))
     except KeyboardInterrupt:
         progress.line(f"stopped by hand in epoch {len(history.seconds) + 1}")
+        if not (verbose and history.seconds):
+            raise
     finally:
         npx.waitall()
         progress.close()

@@ -2,8 +2,10 @@
 
 import importlib
 import importlib.util
+import math
 import re
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,23 @@ def test_every_contender_plays_every_round(toy):
     results = toy.measure("toy", Table("title", "text", rows, rounds=3))
     assert [row["count"] for row in results["a"]] == [10, 11, 12]
     assert [row["count"] for row in results["b"]] == [20, 21, 22]
+
+
+def test_a_neighbour_runs_until_the_load_average_shows_it_before_a_row_starts(toy, monkeypatch):
+    events, start = [], toy._Process
+    wait = types.SimpleNamespace(sleep=events.append)
+    monkeypatch.setattr(toy, "time", wait)
+    monkeypatch.setattr(toy, "_Process", lambda *args: events.append("row") or start(*args))
+    rows = {"a": Contender(counts, (10,)), "b": Contender(counts, (20,))}
+    results = toy.measure("toy", Table("title", "text", rows, rounds=1, busy=True))
+    assert events == [toy.NOTICED, "row", "row"] and len(results["b"]) == 1
+    assert 1 - math.exp(-toy.NOTICED / 60) > 0.7  # of an average over a minute, on an idle machine
+
+
+def test_a_table_without_a_neighbour_does_not_wait(toy, monkeypatch):
+    monkeypatch.setattr(toy, "time", None)
+    rows = {"a": Contender(counts, (10,))}
+    assert len(toy.measure("toy", Table("title", "text", rows, rounds=1))["a"]) == 1
 
 
 def test_a_contender_that_fails_says_why_and_holds_up_nobody(toy):

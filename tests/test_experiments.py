@@ -6,7 +6,16 @@ import math
 import subprocess
 import sys
 
-from d2lutils import History, evaluate, experiments, fit, lenet, recording, seed_everything
+from d2lutils import (
+    History,
+    evaluate,
+    experiments,
+    fit,
+    lenet,
+    recording,
+    seed_everything,
+    training,
+)
 from d2lutils.recording import Experiment
 
 import numpy
@@ -184,10 +193,16 @@ def test_a_divergence_gives_nothing_for_the_rest_of_the_epochs(monkeypatch):
 
 
 def test_a_run_that_was_stopped_by_hand_is_no_result(monkeypatch):
-    monkeypatch.setattr(experiments, "fit", lambda *args, **kwargs: History([0.5], [0.8]))
-    assert len(experiments._epochs(None, None, None, 1)) == 1
+    def ctrl_c(net, data):
+        raise KeyboardInterrupt
+
+    net, _ = made(nn.Dense(2), 8, 3)
+    train = np.ones((8, 3)), np.zeros(8, dtype="int64")
+    assert len(experiments._epochs(net, train, None, 2)) == 2
+    epochs = iter([evaluate, ctrl_c])
+    monkeypatch.setattr(training, "evaluate", lambda *args: next(epochs)(*args))
     with pytest.raises(KeyboardInterrupt):
-        experiments._epochs(None, None, None, 2)
+        experiments._epochs(net, train, train, 2)
 
 
 def test_accuracy_by_batch_takes_the_statistics_of_each_batch_and_leaves_the_net_alone(fashion):

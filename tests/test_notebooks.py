@@ -78,13 +78,16 @@ def headings(path, level="#+"):
 
 
 def test_no_notebook_is_missing():
-    assert {path.stem for path in COURSE} == set(BUILT)
+    listed = "BUILT lists each notebook, with what it builds that d2lutils ships too"
+    assert {path.stem for path in COURSE} == set(BUILT), listed
 
 
 @each_notebook
 def test_it_was_executed_once_from_top_to_bottom(path):
     counts = [cell.execution_count for cell in cells(path, "code")]
-    assert counts == list(range(1, len(counts) + 1))
+    assert counts == list(range(1, len(counts) + 1)), (
+        f"run make notebooks NB={path.relative_to(ROOT)}"
+    )
 
 
 @each_notebook
@@ -132,16 +135,17 @@ def test_it_has_one_title_and_it_comes_first(path):
 @each_of_the_course
 def test_the_first_cell_tells_the_time_and_names_the_neighbours(path):
     first, *_ = cells(path)
-    assert re.search(r"\bminutes?\b", first.source)
+    assert re.search(r"\bminutes?\b", first.source), "the first cell tells how long it takes"
     place = COURSE.index(path)
     neighbours = COURSE[max(place - 1, 0) : place] + COURSE[place + 1 : place + 2]
-    assert [near.name for near in neighbours if f"({near.name})" not in first.source] == []
+    missing = [near.name for near in neighbours if f"({near.name})" not in first.source]
+    assert missing == [], "the first cell links to the notebook before and the one after"
 
 
 @each_of_the_course
 def test_its_sections_are_there_in_order(path):
     found = [title for title in headings(path, "##") if title in SECTIONS]
-    assert found == SECTIONS
+    assert found == SECTIONS, "a notebook has these sections, in this order"
 
 
 @each_notebook
@@ -159,7 +163,7 @@ def test_a_sentence_stands_under_every_figure(path):
             told = (
                 after and after.cell_type == "markdown" and after.source.startswith("*The figure")
             )
-            assert told, f"no sentence under the figure of:\n{cell.source}"
+            assert told, f"the next cell must begin with *The figure: under\n{cell.source}"
 
 
 # --- images and links ---
@@ -183,18 +187,20 @@ def test_every_image_says_what_it_shows(path):
 
 
 @each_with_text
-def test_links_and_images_lead_somewhere(path):
+def test_links_and_images_lead_to_a_file(path):
+    """Never to a folder, nor to a hidden file: JupyterLab opens neither."""
     targets = [link["target"] for link in LINK.finditer(prose(path))]
     targets += html(path, "img", "src") + html(path, "a", "href")
-    assert [target for target in targets if not leads_somewhere(path, target)] == []
+    assert [target for target in targets if not leads_to_a_file(path, target)] == []
 
 
-def leads_somewhere(path, target):
+def leads_to_a_file(path, target):
     if re.match(r"(https?|mailto):", target):
         return True
     place, _, anchor = unquote(target).partition("#")
     there = path.parent / place if place else path
-    if Path(place).is_absolute() or not there.exists():
+    hidden = any(re.match(r"\.[^.]", part) for part in Path(place).parts)
+    if Path(place).is_absolute() or not there.is_file() or hidden:
         return False
     return not anchor or anchor in anchors(there)
 

@@ -1,5 +1,6 @@
 """Recorded experiments: what is written, what stays after a cut, and what a reader refuses."""
 
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -31,11 +32,15 @@ SETTINGS = grid(kind=["none", "NA"], lr=[0.5, 0.1])
 KEYS = ["kind", "lr", "seed", "epoch"]
 
 
-def train(images, epochs, seed, kind, lr, calls=None, pause=0.0):
-    """A linear classifier on random images; its weights and data come from both generators."""
+def train(images, epochs, seed, kind, lr, calls=None, until=None):
+    """A linear classifier on random images; its weights and data come from both generators.
+
+    Once the file `until` is there, a run waits for the end of its process.
+    """
     if calls:
         (calls / f"{kind} {lr} {seed} {uuid.uuid4()}").touch()
-    time.sleep(pause)
+    while until and until.is_file():
+        time.sleep(0.02)
     X = np.random.uniform(size=(images, 4))
     y = np.array(numpy.random.randint(0, 3, images), dtype="int64")
     net = nn.Dense(3, use_bias=kind == "none")
@@ -189,10 +194,15 @@ def test_a_number_of_seeds_that_makes_no_sense_is_refused(tmp_path, seeds):
 # --- a cut ---
 
 
-def record_slowly(path, calls):
+def record_and_wait(path, calls, how):
+    """Record until something is kept, then wait to be cut off."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     recording.physical_cores = lambda: 2
-    record(tiny(calls=Path(calls), pause=1.0), Path(path), 2, "a command")
+    if how != "SIGINT":  # the only one that workers get too; they take their time to start
+        recording.parallel_config = lambda *_, **__: parallel_config("sequential")
+    path = Path(path)
+    slow = tiny(calls=Path(calls), until=path.with_name("tiny.unfinished.json"))
+    record(slow, path, 2, "a command")
 
 
 def plan():
@@ -218,7 +228,8 @@ def test_after_a_cut_the_old_result_is_there_and_a_second_call_makes_what_is_mis
     record(tiny(epochs=1), path, 1, "an earlier command")
     earlier = [path.read_bytes(), path.with_suffix(".json").read_bytes()]
     unfinished = path.with_name("tiny.unfinished.json")
-    code = f"import test_recording as t; t.record_slowly({str(path)!r}, {str(calls)!r})"
+    arguments = f"{str(path)!r}, {str(calls)!r}, {how!r}"
+    code = f"import test_recording as t; t.record_and_wait({arguments})"
     search = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -236,7 +247,8 @@ def test_after_a_cut_the_old_result_is_there_and_a_second_call_makes_what_is_mis
             process.send_signal(signal.Signals[how])
         _, said = process.communicate(timeout=30) if how == "SIGINT" else (process.wait(30), b"")
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # nobody is left
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert process.returncode != 0 and (how != "SIGINT" or b"KeyboardInterrupt" in said)
     assert [path.read_bytes(), path.with_suffix(".json").read_bytes()] == earlier

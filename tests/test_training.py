@@ -389,6 +389,28 @@ def test_ctrl_c_keeps_history_and_network(monkeypatch, capsys):
     assert lines[1] == "stopped by hand in epoch 2"
 
 
+def test_ctrl_c_in_the_first_epoch_is_raised_and_leaves_the_network_usable(monkeypatch, capsys):
+    interrupted(monkeypatch, epoch=1, step=9)
+    net, train = linear(), example(40)
+    net(train[0])
+    before = weights(net)
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, train, batch_size=4, num_epochs=5)
+    assert capsys.readouterr().out == "stopped by hand in epoch 1\n"
+    monkeypatch.undo()
+    assert all((a != b).any() for a, b in zip(weights(net), before))
+    assert len(fit(net, train, num_epochs=1, verbose=False).seconds) == 1
+
+
+def test_ctrl_c_is_raised_when_nobody_would_read_of_it(monkeypatch):
+    interrupted(monkeypatch, epoch=3, step=2)
+    waited = []
+    monkeypatch.setattr(training.npx, "waitall", lambda: waited.append(True))
+    with pytest.raises(KeyboardInterrupt):
+        fit(linear(), example(20), num_epochs=5, batch_size=4, verbose=False)
+    assert waited
+
+
 def test_ctrl_c_while_testing_leaves_lists_of_one_length(monkeypatch, capsys):
     calls = itertools.count(1)
 
@@ -467,7 +489,8 @@ def test_a_bar_moves_on_a_terminal_and_does_not_stay(terminal):
 
 def test_ctrl_c_on_a_terminal_leaves_no_bar(terminal, monkeypatch):
     interrupted(monkeypatch, epoch=1, step=9)
-    fit(linear(), example(40), batch_size=4)
+    with pytest.raises(KeyboardInterrupt):
+        fit(linear(), example(40), batch_size=4)
     assert on_a_terminal(terminal.readouterr().out) == ["stopped by hand in epoch 1"]
 
 
