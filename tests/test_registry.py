@@ -10,7 +10,6 @@ what the newer releases would ask for is not simulated, they ask for nothing.
 "A Python that brings pip 22.3" is this one with another pip to put into new environments.
 """
 
-import json
 import os
 import re
 import shutil
@@ -21,7 +20,6 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 from test_environment import (
     CONDA,
     PINS,
@@ -30,7 +28,6 @@ from test_environment import (
     REAL_PYTHON,
     ROOT,
     asked_by,
-    everything,
     gaps,
     label,
     locked,
@@ -147,3 +144,47 @@ def test_the_set_up_gives_the_locked_versions(checkout, tmp_path, later, install
     options = [] if pip else ["--python", environment]
     run(*command, "install", *options, "--no-deps", "--upgrade", "iniconfig", **later)
     assert installed(environment)[1]["iniconfig"] == "9999.0"
+
+
+def test_conda_gives_the_locked_versions(checkout, tmp_path, later):
+    """conda and Binder hand the pip section to pip, without hashes, the project in the same run.
+
+    pip then builds the project in an environment of its own, for which it takes what
+    `[build-system]` asks for.
+    """
+    environment = tmp_path / "environment"
+    run(make_python(tmp_path / "python", "newest"), "-m", "venv", environment)
+    (checkout / "condaenv.txt").write_text("\n".join(CONDA["dependencies"][-1]["pip"]))
+    command = ["-m", "pip", "install", "-U", "-r", "condaenv.txt", "--exists-action=b"]
+    run(environment / "bin/python", *command, cwd=checkout, **later)
+    assert installed(environment)[1] == locked()
+
+
+@pytest.mark.parametrize("there", PLATFORMS, ids=label)
+def test_each_platform_gets_a_locked_wheel_of_everything(tmp_path, there):
+    """uv fetches the wheels that such a machine would get, compares their hashes and unpacks them.
+
+    What these wheels ask for is in the lock: also what those ask for that no other platform has.
+    """
+    kind = "apple-darwin" if there["sys_platform"] == "darwin" else "manylinux_2_28"
+    run(
+        *(uv(), "pip", "install", "--require-hashes", "--requirement", ROOT / "requirements.txt"),
+        *("--only-binary", ":all:", "--python", sys.executable, "--target", tmp_path / "packages"),
+        *("--python-version", there["python_full_version"]),
+        *("--python-platform", f"{there['platform_machine']}-{kind}"),
+    )
+    asked = asked_by(distributions(path=[str(tmp_path / "packages")]))
+    shutil.rmtree(tmp_path / "packages")
+    assert gaps(PINS, asked, there) == ([], set())
+
+
+def test_compiling_the_lock_again_changes_no_pin(checkout):
+    """Hashes may be added when a project publishes further files of a locked release."""
+    uv()
+    run("make", "lock", cwd=checkout)
+    before, after = ((folder / "requirements.txt").read_text() for folder in (ROOT, checkout))
+    pins, hashes = r"^\w.*?(?= \\$)", r"--hash=\S*"
+    assert re.findall(pins, after, re.MULTILINE) == re.findall(pins, before, re.MULTILINE) != []
+    assert set(re.findall(hashes, before)) <= set(re.findall(hashes, after))
+    environment = "environment.yml"
+    assert (checkout / environment).read_text() == (ROOT / environment).read_text()
