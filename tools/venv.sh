@@ -4,6 +4,7 @@
 set -eu
 unset CDPATH
 cd -- "$(dirname -- "$0")/.."
+PATH=$PATH:${HOME-}/.local/bin  # where pipx and uv's own installer put uv
 
 # Of the caller's settings for uv, only those count that say where packages come from.
 for name in $(env | sed -nE 's/^((PYTHON|UV_|VIRTUAL_ENV)[A-Z0-9_]*)=.*/\1/p' |
