@@ -11,6 +11,8 @@ RUN useradd --create-home --shell /bin/bash learner
 USER learner
 
 FROM machine
+# Made by the user, so that it is the user's: WORKDIR would give it to root.
+RUN mkdir /home/learner/course
 WORKDIR /home/learner/course
 COPY --chown=learner:learner . .
 RUN make .venv/.ready
