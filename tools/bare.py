@@ -84,6 +84,12 @@ def debian(root):
         shutil.copy(certificates, root / "etc/certificates-of-the-host.pem")
 
 
+def packages_for_debian():
+    """What the README tells a user of Debian 12 to install, as one line."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    return re.search(r"^sudo apt install (.+?) *#.*Debian 12", readme, re.MULTILINE)[1]
+
+
 def clone(target):
     target.parent.mkdir(parents=True, exist_ok=True)
     command = ["git", "-c", "safe.directory=*", "clone", "--quiet", "--no-hardlinks"]
@@ -97,8 +103,7 @@ def opened(command):
 
 def as_the_readme_says(root, quick):
     """Install what the README names for Debian, and run its two commands as an ordinary user."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    packages = re.search(r"^sudo apt install (.+?) *#.*Debian 12", readme, re.MULTILINE)[1]
+    packages = packages_for_debian()
     install = "DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes"
     inside(root, f"apt-get update --quiet --quiet; {install} make >/dev/null")
     inside(root, "useradd --create-home student")
