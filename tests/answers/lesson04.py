@@ -368,6 +368,10 @@ class Filling(nn.Block):
         return maps
 
 
+def appended_by_hstack(num_convs, growth_rate):
+    return joining(lambda X, new: np.hstack((X, new)))(num_convs, growth_rate)
+
+
 def cat(maps):
     return np.concatenate(maps, axis=1)
 
@@ -393,8 +397,8 @@ RIGHT = {
     ],
     "densenet_bc": [(BC,), (bc_by_parts,)],
     "too_wide": [("b", ThinNet), ("B", thin(honest))],
-    "batch_doubles": [("d", Appending), ("d", DenseBlock), ("(d)", Filling)],
-    "only_the_last": [("a", Collecting), ("a", Appending), ("a", Filling)],
+    "batch_doubles": [("d", Appending), ("d", DenseBlock), ("(d)", appended_by_hstack)],
+    "only_the_last": [("a", Collecting), ("a", Appending)],
     "unfinished": [("c", ShortNet), ("c", short(nn.BatchNorm, relu))],
 }
 
@@ -555,6 +559,7 @@ WRONG = {
         (("d", joining(lambda X, new: np.concatenate([new, X], axis=1))), "Old maps first"),
         (("d", collecting(give=lambda maps: maps[-1])), "Only the last layer"),
         (("d", joining(lambda X, new: new)), "the channels grow"),
+        (("d", Filling), "build a new one"),
     ],
     "only_the_last": [
         (("b", Collecting), "appends 12 channels"),
