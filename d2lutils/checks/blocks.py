@@ -39,6 +39,9 @@ HIDDEN = (
     "autograd.pause() hide what they touch."
 )
 IDLE = "It is made and does nothing: another layer of this shape does its work as well as its own."
+STATISTICS = (
+    "Each normalization keeps a running mean and variance, parameters that are not trained."
+)
 SHARED = "Make the layers anew in each call: none may be shared by two blocks."
 STILL = (
     "While training, each normalization moves its running mean and variance: use_global_stats=True "
@@ -79,7 +82,7 @@ def _kind_and_shape(parameter):
     shape = tuple(size for size in parameter.shape if size != 1)
     kind, trained = KINDS.get(parameter.name.rsplit("_", 1)[-1]), parameter.grad_req != "null"
     if kind is None and len(shape) > 1:
-        kind = "weight" if trained else "constant"
+        kind = "weight"
     elif kind is None:
         zero = not parameter.data().asnumpy().any()
         kind = ("offset" if zero else "scale") if trained else ("mean" if zero else "variance")
@@ -87,11 +90,11 @@ def _kind_and_shape(parameter):
 
 
 class Tried:
-    """make(**arguments), which has seen the first pictures of X."""
+    """make(**arguments), which has seen the first picture of X."""
 
     def __init__(self, trial, make, arguments, X, what="Your class"):
         self.trial, self.X = trial, X
-        self.block = trial.build(_called_with(make, arguments), like=X[:2], what=what)
+        self.block = trial.build(_called_with(make, arguments), like=X[:1], what=what)
         found = self.block.collect_params().values()
         unused = [p.name for p in found if min(p.shape or (1,)) < 1]
         if unused:
@@ -104,14 +107,15 @@ class Tried:
         self.trained = [p for p in found if p.grad_req != "null"]
         self.fixed = [p for p in found if p.grad_req == "null"]
         self.statistics = [p for p in self.fixed if self.kinds[p][0] in ("mean", "variance")]
+        self.tie(self.trained)
 
     def count(self, parameters):
         """How many of these parameters there are of each kind and shape."""
         return Counter(self.kinds[parameter] for parameter in parameters)
 
-    def tie(self):
+    def tie(self, parameters):
         """Give parameters of one kind and shape the same numbers."""
-        for parameter in self.trained + self.statistics:
+        for parameter in parameters:
             kind, shape = self.kinds[parameter]
             rng = numpy.random.default_rng([self.trial.key, zlib.crc32(kind.encode()), *shape])
             if kind in ("scale", "variance"):
@@ -122,7 +126,7 @@ class Tried:
             parameter.set_data(np.array(values, dtype="float32"))
 
     def output(self, mode):
-        self.tie()  # each time: some normalizations move their averages in the forward pass
+        self.tie(self.statistics)  # some normalizations move them in every forward pass
         return self.trial.forward(self.block, self.X, MODES[mode])
 
     def gradients(self, dY):
@@ -137,7 +141,7 @@ class Tried:
             Y.backward(dY)
             return X.grad
 
-        self.tie()
+        self.tie(self.statistics)
         before = [parameter.data().asnumpy() for parameter in self.statistics]
         of_input = self.trial.call(
             step, self.X, dY, what="Autograd, on its way back through your block,", hint=HIDDEN
@@ -149,7 +153,8 @@ class Tried:
         """Whether the output is the same with other numbers in this parameter."""
         before = self.output("training")
         parameter.set_data(1 - 2 * parameter.data())
-        after = self.trial.forward(self.block, self.X, MODES["training"])
+        after = self.output("training")
+        self.tie([parameter])
         return bool((before == after).all())
 
 
@@ -202,8 +207,8 @@ def same(
             wrong.hint = _mistake(theirs, mistakes, arguments) or wrong.hint
             raise
         _same_gradients(trial, case, theirs, nearest)
-        again = Tried(trial, make, arguments, X, what)
-        shared = {*theirs.kinds} & {*again.kinds}
+        again = trial.build(_called_with(make, arguments), what=what)
+        shared = {*theirs.kinds} & {*again.collect_params().values()}
         trial.holds(f"{case}: each call makes a block of its own", not shared, SHARED)
     except Wrong as wrong:
         wrong.hint = next(
@@ -248,7 +253,9 @@ def _same_parameters(trial, what, theirs, right, hint):
     differing = {
         kind if kind != "weight" else len(shapes[kind, shape]) for kind, shape in extra | missing
     }
-    if missing and not extra and not missing - theirs.count(theirs.fixed):
+    if not (extra or missing):
+        hint = STATISTICS
+    elif missing and not extra and not missing - theirs.count(theirs.fixed):
         hint = UNTRAINED
     elif _biases(theirs) > _biases(right):
         hint = BIASES

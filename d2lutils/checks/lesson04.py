@@ -570,20 +570,19 @@ def densenet_bc(trial, make):
 
     Source: Huang et al. 2017, section 3; the order inside a layer: "Bottleneck layers".
     """
-    for depth, more in [
-        (22, {"num_classes": trial.integer(5, 9)}),  # half of an odd number of channels
-        (16, {}),
-        (10, {"num_classes": trial.integer(5, 9)}),
-        (6 * trial.integer(4, 5) + 4, {"num_classes": trial.integer(11, 15)}),
+    for case, depth, more in [
+        ("depth 16", 16, {"num_classes": trial.integer(5, 9)}),
+        ("depth 10", 10, {}),  # n is odd, and so are the numbers of channels to halve
+        ("another depth", 12 * trial.integer(1, 2) + 10, {"num_classes": trial.integer(11, 15)}),
     ]:
         k, colours = 2 * trial.integer(1, 2) + 1, trial.integer(1, 3)
         fits = f"Depth {depth} fits, n is {(depth - 4) // 6}: is it your condition that refuses it?"
         blocks.same(
             trial,
-            f"depth {depth}" if depth < 28 else "a larger depth",
+            case,
             make,
             {"depth": depth, "growth_rate": k, **more},
-            trial.normal(3, colours, 32, 32),
+            trial.normal(2, colours, 32, 32),
             [_bc],
             NETWORKS,
             shapes="Count by hand, part by part: the stem, each block, each transition, the end.",
@@ -591,7 +590,9 @@ def densenet_bc(trial, make):
             raised={"Your function raised ValueError": fits},
             what="Your function",
         )
-    raised = {d: trial.call(_what_raised, make, d, 4, 10) for d in (*range(11, 16), 21)}
+    raised = {
+        d: trial.call(_what_raised, make, d, 4, 10) for d in (*range(11, 16), 17, 20, 21, 39, 101)
+    }
     depth = next((d for d in raised if raised[d] != "ValueError"), 21)
     trial.holds(
         "depths that do not fit are refused",
