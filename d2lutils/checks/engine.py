@@ -167,10 +167,10 @@ class Trial:
         """A float32 array of uniform numbers; draws nothing from MXNet's generator."""
         return np.array(self.rng.uniform(low, high, shape), dtype="float32")
 
-    def factors(self, num_channels):
+    def factors(self, *shape):
         """Random gammas, from 0.5 to 2 in size, the first negative, and every other one."""
-        signs = numpy.resize([-1.0, 1.0], num_channels)
-        return np.array(signs * self.rng.uniform(0.5, 2, num_channels), dtype="float32")
+        signs = numpy.resize([-1.0, 1.0], shape)
+        return np.array(signs * self.rng.uniform(0.5, 2, shape), dtype="float32")
 
     def integer(self, low, high):
         """An integer from low to high, both included."""
