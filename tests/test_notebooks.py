@@ -268,7 +268,13 @@ def definitions(source):
 
 def shipped():
     """The public definitions of all modules of d2lutils."""
-    modules = [definitions(path.read_text()) for path in sorted((ROOT / "d2lutils").glob("*.py"))]
+    modules = [
+        definitions(path.read_text())
+        for path in [
+            *sorted((ROOT / "d2lutils").glob("*.py")),
+            ROOT / "d2lutils/experiments/runs.py",
+        ]
+    ]
     return {k: v for module in modules for k, v in module.items() if not k.startswith("_")}
 
 
