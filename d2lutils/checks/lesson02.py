@@ -22,15 +22,6 @@ CONTEXTS = {  # name to context and whether it is training
 }
 
 
-def _several(result, names):
-    """The learner's result as a tuple of as many arrays as there are names."""
-    arrays = isinstance(result, np.ndarray | numpy.ndarray) and result.ndim > 0
-    if not (arrays or isinstance(result, tuple | list)) or len(result) != len(names):
-        what = f"Your function returned {described(result)}, not {len(names)} arrays."
-        raise Wrong(what, f"It should end in: return {', '.join(names)}")
-    return tuple(result)
-
-
 @exercise(
     "2.1",
     "How often does it move?",
@@ -144,7 +135,7 @@ def merged(trial, function):
         already_biased = "The variances are biased: multiply by counts, not by counts - 1."
         one_less = ((counts[:, None] - 1) * variances).sum(axis=0)
         result = trial.call(function, single(means), single(variances), single(counts))
-        found = _several(result, ("mean", "var"))
+        found = trial.several(result, ("mean", "var"))
         trial.equal(
             f"the mean of everything, B = {B}, C = {C}",
             found[0],
@@ -227,7 +218,7 @@ def fold(trial, function):
         gamma[0] = -abs(gamma[0])
         mean, var = trial.normal(b, mean=1), trial.uniform(b, low=0.2, high=3)
         arguments = weight, bias, gamma, beta, mean, var, eps
-        found = _several(trial.call(function, *arguments), ("weight", "bias"))
+        found = trial.several(trial.call(function, *arguments), ("weight", "bias"))
         w, c, g, shift, mu, v = (float64(argument) for argument in arguments[:-1])
         s = g / numpy.sqrt(v + eps)
 
@@ -862,7 +853,7 @@ def asks_recording(trial, hypothesis_d, function):
     by_average = affine((x - old[0]) / numpy.sqrt(old[1] + eps), gamma, beta)
     for name, (context, training) in CONTEXTS.items():
         result = trial.call(function, X, gamma, beta, mean, var, eps, 0.9, context=context)
-        Y, *averages = _several(result, ("Y", "moving_mean", "moving_var"))
+        Y, *averages = trial.several(result, ("Y", "moving_mean", "moving_var"))
         mode = "trains: the batch's own statistics" if training else "predicts: the moving averages"
         if name == RECORDED_PREDICTION:
             hint = "The symptom is still there: recording decides. Ask for training."

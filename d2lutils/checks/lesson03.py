@@ -166,9 +166,9 @@ def _sizes(blocks):
     net.add(nn.GlobalAvgPool2D(), nn.Dense(10))
     net.infer_shape(np.zeros((1, 1, 32, 32)))  # no arrays for 21 million numbers
     sizes = Counter()
-    for name, parameter in net.collect_params().items():
+    for parameter in net.collect_params().values():
         if parameter.grad_req != "null":
-            sizes[kind_of(name)] += int(numpy.prod(parameter.shape))
+            sizes[kind_of(parameter)] += int(numpy.prod(parameter.shape))
     return sizes
 
 
@@ -177,8 +177,8 @@ def _sizes(blocks):
 
 def _parameters(block):
     """How many parameters of each kind and shape a block has."""
-    found = block.collect_params().items()
-    return Counter((kind_of(name), tuple(parameter.shape or ())) for name, parameter in found)
+    found = block.collect_params().values()
+    return Counter((kind_of(parameter), tuple(parameter.shape or ())) for parameter in found)
 
 
 def _number(parameters, kind):

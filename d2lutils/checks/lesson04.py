@@ -100,7 +100,7 @@ def _shaped(make, X):
 def _other_kinds(theirs, ours):
     """A hint where a block has biases too many or normalizations too few, or None."""
     seen, right = (
-        Counter(kind_of(name) for name in block.collect_params()) for block in (theirs, ours)
+        Counter(kind_of(p) for p in block.collect_params().values()) for block in (theirs, ours)
     )
     if seen["bias"] > right["bias"]:
         return "No convolution has a bias: use_bias=False in each of them."
