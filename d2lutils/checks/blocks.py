@@ -38,6 +38,10 @@ HIDDEN = (
     "The output is right, but autograd does not see all of it: detach(), asnumpy() or "
     "autograd.pause() hide what they touch."
 )
+NORM_MISSING = "A normalization is missing, or one serves two layers."
+NORM_TOO_MANY = "One normalization too many, or one of another number of channels."
+TOO_FEW = "The layers are of the right kinds, and there are too few of them. Does one serve twice?"
+TOO_MANY = "The layers are of the right kinds, and there are too many of them."
 IDLE = "It is made and does nothing: another layer of this shape does its work as well as its own."
 STATISTICS = (
     "Each normalization keeps a running mean and variance, parameters that are not trained."
@@ -71,90 +75,44 @@ def relu():
 
 # --- one block ---
 
-KINDS = {"gamma": "scale", "beta": "offset", "bias": "offset", "mean": "mean", "var": "variance"}
-
-
-def _kind_and_shape(parameter):
-    """What a parameter is, and its shape without ones: (1, C, 1, 1) is as good as (C,).
-
-    Where the name is not one of Gluon's, its dimensions and its first values tell what it is.
-    """
-    shape = tuple(size for size in parameter.shape if size != 1)
-    kind, trained = KINDS.get(parameter.name.rsplit("_", 1)[-1]), parameter.grad_req != "null"
-    if kind is None and len(shape) > 1:
-        kind = "weight"
-    elif kind is None:
-        zero = not parameter.data().asnumpy().any()
-        kind = ("offset" if zero else "scale") if trained else ("mean" if zero else "variance")
-    return kind, shape
-
 
 class Tried:
-    """make(**arguments), which has seen the first picture of X."""
+    """make(**arguments), with numbers that hang on the parameters' kinds and shapes alone."""
 
-    def __init__(self, trial, make, arguments, X, what="Your class"):
+    def __init__(self, trial, make, arguments, X, what="Your class", hints=None):
         self.trial, self.X = trial, X
-        self.block = trial.build(_called_with(make, arguments), like=X[:1], what=what)
-        found = self.block.collect_params().values()
-        unused = [p.name for p in found if min(p.shape or (1,)) < 1]
+        make = _called_with(make, arguments)
+        self.block = trial.build(make, like=X[:1], what=what, hints=hints)
+        unused = [p for p in self.block.collect_params().values() if min(p.shape or (1,)) < 1]
         if unused:
-            raise Wrong(
-                "every layer is used",
-                "A layer is made and never used: it has not even learned its shape.",
-                f"not used: {unused[0]}",
-            )
-        self.kinds = {p: _kind_and_shape(p) for p in found}
-        self.trained = [p for p in found if p.grad_req != "null"]
-        self.fixed = [p for p in found if p.grad_req == "null"]
-        self.statistics = [p for p in self.fixed if self.kinds[p][0] in ("mean", "variance")]
-        self.tie(self.trained)
+            hint = "A layer is made and never used: it has not even learned its shape."
+            raise Wrong("every layer is used", hint, f"not used: {unused[0].name}")
+        trial.tie(self.block)
+        self.trained, self.statistics, self.fixed = {}, {}, {}  # parameter: (kind, shape)
+        for p, *key in trial.parameters(self.block):
+            fixed = self.statistics if key[0] in ("mean", "var") else self.fixed
+            (fixed if p.grad_req == "null" else self.trained)[p] = tuple(key)
+        self.numbers = {p: p.data().copy() for p in self.statistics}
 
-    def count(self, parameters):
-        """How many of these parameters there are of each kind and shape."""
-        return Counter(self.kinds[parameter] for parameter in parameters)
+    def restore(self):
+        """Take back what normalizations have learned: some do in each forward pass, some after."""
+        for parameter, values in self.numbers.items():
+            parameter.set_data(values)
 
-    def tie(self, parameters):
-        """Give parameters of one kind and shape the same numbers."""
-        for parameter in parameters:
-            kind, shape = self.kinds[parameter]
-            rng = numpy.random.default_rng([self.trial.key, zlib.crc32(kind.encode()), *shape])
-            if kind in ("scale", "variance"):
-                values = rng.uniform(0.5, 2, parameter.shape)
-            else:
-                spread = numpy.sqrt(2 / numpy.prod(shape[1:])) if kind == "weight" else 0.5
-                values = rng.normal(0, spread, parameter.shape)
-            parameter.set_data(np.array(values, dtype="float32"))
+    def output(self, mode, hints=None):
+        self.restore()
+        return self.trial.forward(self.block, self.X, MODES[mode], hints)
 
-    def output(self, mode):
-        self.tie(self.statistics)  # some normalizations move them in every forward pass
-        return self.trial.forward(self.block, self.X, MODES[mode])
-
-    def gradients(self, dY):
-        """Of the input and of each trained parameter; and which statistics have moved."""
-
-        def step(X, dY):
-            X.attach_grad()
-            for parameter in self.trained:
-                parameter.grad()[:] = 0
-            with autograd.record():
-                Y = self.block(X)
-            Y.backward(dY)
-            return X.grad
-
-        self.tie(self.statistics)
-        before = [parameter.data().asnumpy() for parameter in self.statistics]
-        of_input = self.trial.call(
-            step, self.X, dY, what="Autograd, on its way back through your block,", hint=HIDDEN
-        )
-        moved = [p for p, old in zip(self.statistics, before) if (p.data().asnumpy() != old).any()]
-        return of_input.asnumpy(), {p: p.grad().asnumpy() for p in self.trained}, moved
+    def step(self, dY):
+        self.restore()
+        return self.trial.step(self.block, self.X, dY)
 
     def is_idle(self, parameter):
         """Whether the output is the same with other numbers in this parameter."""
-        before = self.output("training")
-        parameter.set_data(1 - 2 * parameter.data())
+        values, before = parameter.data().copy(), self.output("training")
+        parameter.set_data(1 - 2 * values)
         after = self.output("training")
-        self.tie([parameter])
+        parameter.set_data(values)
         return bool((before == after).all())
 
 
@@ -184,19 +142,19 @@ def same(
     mistakes=(),
     shapes=SHAPES,
     order=ORDER,
-    raised=None,
+    hints=None,
     what="Your class",
 ):
     """Note that make(**arguments) is one of the right blocks, up to names and the order of layers.
 
     right: makers of blocks. mistakes: pairs of a hint and the maker of a block with that mistake;
     they are built only when something differs. shapes, order: the hints where it is none of them.
-    raised: pieces of an error's message, each with the hint for it. Returns the learner's block
+    hints: for errors, by a piece of their message, as `Trial.call` has them. Returns the learner's block
     and the right one, as `Tried`.
     """
     before = len(trial.passed)
     try:
-        theirs = Tried(trial, make, arguments, X, what)
+        theirs = Tried(trial, make, arguments, X, what, hints)
         rights = [Tried(trial, maker, arguments, X) for maker in right]
         try:
             _same_parameters(trial, f"{case}: the parameters", theirs, rights[0], shapes)
@@ -208,12 +166,9 @@ def same(
             raise
         _same_gradients(trial, case, theirs, nearest)
         again = trial.build(_called_with(make, arguments), what=what)
-        shared = {*theirs.kinds} & {*again.collect_params().values()}
+        shared = {*theirs.trained} & {*again.collect_params().values()}
         trial.holds(f"{case}: each call makes a block of its own", not shared, SHARED)
     except Wrong as wrong:
-        wrong.hint = next(
-            (h for piece, h in (raised or {}).items() if piece in wrong.what), wrong.hint
-        )
         shown = ", ".join(map(str, arguments.values()))
         wrong.what = f"called with ({shown}): {wrong.what}"
         raise
@@ -226,9 +181,8 @@ def _mistake(theirs, mistakes, arguments):
     for hint, maker in mistakes:
         try:
             other = Tried(theirs.trial, maker, arguments, theirs.X)
-            if theirs.count(theirs.trained) == other.count(other.trained) and all(
-                _close(theirs.output(mode), other.output(mode)) for mode in MODES
-            ):
+            same = Counter(theirs.trained.values()) == Counter(other.trained.values())
+            if same and all(_close(theirs.output(mode), other.output(mode)) for mode in MODES):
                 return hint
         except Wrong:  # it cannot be made here, or theirs fails in training
             continue
@@ -244,67 +198,64 @@ def _close(some, other):
 
 
 def _same_parameters(trial, what, theirs, right, hint):
-    found, expected = theirs.count(theirs.trained), right.count(right.trained)
+    found, expected = Counter(theirs.trained.values()), Counter(right.trained.values())
     extra, missing = found - expected, expected - found
-    lost = right.count(right.statistics) - theirs.count(theirs.statistics)
+    lost = Counter(right.statistics.values()) - Counter(theirs.statistics.values())
     if not (extra or missing or lost):
         return trial.holds(what, True, None)
-    shapes = {key: p.shape for block in (right, theirs) for p, key in block.kinds.items()}
-    differing = {
+    shapes = {
+        key: parameter.shape
+        for block in (right, theirs)
+        for parameter, key in (block.trained | block.statistics).items()
+    }
+    kinds = {
         kind if kind != "weight" else len(shapes[kind, shape]) for kind, shape in extra | missing
     }
     if not (extra or missing):
         hint = STATISTICS
-    elif missing and not extra and not missing - theirs.count(theirs.fixed):
+    elif not extra and not missing - Counter(theirs.fixed.values()):
         hint = UNTRAINED
     elif _biases(theirs) > _biases(right):
         hint = BIASES
-    elif differing <= {2, "offset"}:
+    elif kinds <= {2, "beta"}:
         hint = DENSE
-    elif not differing & {2, 4}:
-        hint = "A normalization is missing, or one serves two layers."
-        if extra:
-            hint = "One normalization too many, or one of another number of channels."
+    elif kinds <= {"gamma", "beta"}:
+        hint = NORM_TOO_MANY if extra else NORM_MISSING
     elif found.keys() == expected.keys() and not (extra and missing):
-        hint = "The layers are of the right kinds, and there are too few of them. Does one serve twice?"
-        if extra:
-            hint = "The layers are of the right kinds, and there are too many of them."
+        hint = TOO_MANY if extra else TOO_FEW
+    seen = f"too many: {_listed(extra, shapes)}"
+    if not extra:
+        seen = f"missing: {_listed(missing or lost, shapes)}"
     raise Wrong(
-        what,
-        hint,
-        f"too many: {_listed(extra, shapes)}"
-        if extra
-        else f"missing: {_listed(missing or lost, shapes)}",
-        f"instead: {_listed(missing, shapes)}" if extra and missing else None,
+        what, hint, seen, f"instead: {_listed(missing, shapes)}" if extra and missing else None
     )
 
 
 def _biases(block):
-    """How many convolutions have a bias: all else with an offset has a scale, or is dense."""
-    kinds = [block.kinds[parameter][0] for parameter in block.trained]
+    """How many convolutions have a bias: all else that has a beta has a gamma, or is dense."""
+    kinds = Counter(kind for kind, _ in block.trained.values())
     dense = sum(len(parameter.shape) == 2 for parameter in block.trained)
-    return kinds.count("offset") - kinds.count("scale") - dense
+    return kinds["beta"] - kinds["gamma"] - dense
 
 
 def _listed(counts, shapes):
-    """Layers in words, one a line, convolutions first; a scale stands for its normalization."""
+    """Layers in words, one a line, convolutions first; gamma stands for its normalization."""
     texts = [
-        _in_words(key, shapes[key]) + (f" ({number} times)" if number > 1 else "")
+        _in_words(*key, shapes[key]) + (f" ({number} times)" if number > 1 else "")
         for key, number in sorted(counts.items(), reverse=True)
-        if key[0] != "offset" or ("scale", key[1]) not in counts
+        if key[0] == "weight" or key[0] == "gamma" or ("gamma", key[1]) not in counts
     ]
     return f",\n{'':20}".join(texts[:3]) + (" ..." if len(texts) > 3 else "")
 
 
-def _in_words(key, shape):
-    kind, short = key
+def _in_words(kind, short, shape):
     if kind == "weight" and len(shape) == 4:
         return f"a {shape[2]}x{shape[3]} convolution from {shape[1]} to {shape[0]} channels"
     if kind == "weight" and len(shape) == 2:
         return f"a dense layer from {shape[1]} to {shape[0]} numbers"
-    if kind == "scale" and len(short) == 1:
+    if kind == "gamma" and len(short) == 1:
         return f"a normalization of {short[0]} channels"
-    return f"{kind} of shape {shape}"
+    return f"a {kind} of shape {shape}"
 
 
 def _same_output(trial, case, mode, theirs, rights, hint):
@@ -322,32 +273,27 @@ def _same_output(trial, case, mode, theirs, rights, hint):
 
 def _same_gradients(trial, case, theirs, right):
     dY = trial.normal(*right.output("prediction").shape)
-    of_input, of_parameters, moved = theirs.gradients(dY)
-    right_of_input, right_of_parameters, right_moved = right.gradients(dY)
+    found, expected = theirs.step(dY), right.step(dY)
     what = f"{case}: every parameter gets a gradient"
-    for parameter, gradient in of_parameters.items():
-        if not gradient.any():
-            name = _in_words(theirs.kinds[parameter], parameter.shape)
+    for parameter, key in theirs.trained.items():
+        if not parameter.grad().asnumpy().any():
             hint = IDLE if theirs.is_idle(parameter) else HIDDEN
-            raise Wrong(what, hint, f"none for {name}")
+            raise Wrong(what, hint, f"none for {_in_words(*key, parameter.shape)}")
     trial.holds(what, True, None)
-    trial.holds(f"{case}: the gradient of the input", _near(of_input, right_of_input), HIDDEN)
-    left = dict(of_parameters)
-    for parameter, expected in right_of_parameters.items():
-        alike = [p for p in left if theirs.kinds[p] == right.kinds[parameter]]
-        expected = expected.reshape(alike[0].shape)
-        best = min(
-            alike, key=lambda p: numpy.square(left[p].reshape(-1) - expected.reshape(-1)).sum()
-        )
-        near = _near(left.pop(best).reshape(-1), expected.reshape(-1))
-        name = _in_words(right.kinds[parameter], parameter.shape)
-        what = f"{case}: the gradients of the parameters"
-        trial.holds(what, near, HIDDEN, f"another gradient for {name}")
-    what = f"{case}: the running statistics move"
-    trial.holds(what, len(moved) >= len(right_moved), STILL, len(moved), len(right_moved))
+    what = f"{case}: the gradient of the input"
+    trial.holds(what, _near(found.dX.asnumpy(), expected.dX.asnumpy()), HIDDEN)
+    what = f"{case}: the gradients of the parameters"
+    for key, gradients in expected.gradients.items():
+        left = list(found.gradients[key])
+        for gradient in gradients:
+            distances = [numpy.linalg.norm(other - gradient) for other in left]
+            nearest = left.pop(numpy.argmin(distances))
+            trial.holds(what, _near(nearest, gradient), HIDDEN)
+    moved = [p for p, numbers in theirs.numbers.items() if (p.data() != numbers).any()]
+    what = f"{case}: the running means and variances move"
+    trial.holds(what, len(moved) >= len(right.statistics), STILL)
 
 
 def _near(gradient, expected):
     """On the whole: a ReLU may go the other way for single numbers near zero."""
-    error = numpy.linalg.norm(gradient - expected)
-    return error <= 0.01 * max(numpy.linalg.norm(expected), 1e-6)
+    return numpy.linalg.norm(gradient - expected) <= 0.01 * numpy.linalg.norm(expected) + 1e-6

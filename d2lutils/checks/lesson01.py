@@ -5,7 +5,7 @@ from mxnet import autograd, np
 
 from ..experiments import load
 from .engine import Wrong, choice, described, exercise
-from .reference import affine, backward, float64, normalize, per_channel, single
+from .reference import affine, backward, channel_shape, float64, normalize, per_channel, single
 
 ROOT = "Epsilon belongs under the root: sqrt(var + eps), not sqrt(var) + eps."
 NO_EPS = "eps has no effect yet: add it under the root."
@@ -96,22 +96,21 @@ what_comes_out = choice(
     "1.3",
     "Layer norm",
     hints=(
-        "Average over all axes but the first. The means now belong to examples: `shape`, which is "
-        "the channels', is for gamma and beta only.",
-        "axes = tuple(range(1, X.ndim)), and keepdims=True in both means, so that they stay where "
-        "they broadcast.",
+        "Average over all axes but the first. gamma and beta stay where they are: axis 1.",
+        "axes = tuple(range(1, X.ndim)). All else is as in the function above.",
     ),
 )
 def layer_norm(trial, function):
-    """function(X, gamma, beta, eps) -> Y; X: (N, C) or (N, C, H, W), gamma and beta: (C,).
+    """function(X, gamma, beta, eps) -> Y; X: (N, C) or (N, C, H, W), gamma and beta: (1, C) or
+    (1, C, 1, 1).
 
     Source: Ba et al. 2016, section 3; for pictures as Wu & He 2018 count it, gamma a channel's.
     """
     eps = 0.1  # large enough to see where it stands
     for shape, kind in [((4, 6), "dense"), ((3, 5, 4, 2), "convolutional"), ((1, 8), "dense")]:
         X, dY = trial.normal(*shape, mean=2, std=0.7), trial.normal(*shape)
-        C, axes = shape[1], tuple(range(1, len(shape)))
-        gamma, beta = trial.factors(C), trial.normal(C)
+        axes, channels = tuple(range(1, len(shape))), channel_shape(X)
+        gamma, beta = trial.factors(*channels), trial.normal(*channels)
         X_hat, std = normalize(X, axes, eps)
         mistakes = [
             (
@@ -136,12 +135,12 @@ def layer_norm(trial, function):
             trial.call(
                 function,
                 X,
-                np.ones(C),
-                np.zeros(C),
+                np.ones(channels),
+                np.zeros(channels),
                 eps,
                 context=autograd.train_mode,
                 hint="What does not fit? The means belong to examples now (keepdims=True), gamma "
-                "and beta to channels (shape).",
+                "and beta to channels.",
             ),
             X_hat,
             "Which numbers share a mean? Those of one example, whatever its shape.",
@@ -151,7 +150,7 @@ def layer_norm(trial, function):
             f"gamma and beta scale and shift channel by channel ({kind})",
             trial.call(function, X, gamma, beta, eps, context=autograd.train_mode),
             affine(X_hat, gamma, beta),
-            "gamma and beta belong to the channels, axis 1: reshape them as batch norm does.",
+            "gamma and beta belong to the channels, axis 1, and have the shape for it.",
             unscaled(X_hat, gamma, beta),
         )
         trial.equal(
@@ -160,7 +159,7 @@ def layer_norm(trial, function):
             affine(X_hat, gamma, beta),
             "No moving averages here: do not ask for the mode.",
         )
-        g = per_channel(gamma.asnumpy(), X) * dY.asnumpy()
+        g = per_channel(gamma, X) * dY.asnumpy()
         trial.equal(
             "autograd finds its gradient",
             trial.gradient(function, X, dY, gamma, beta, eps),
@@ -337,14 +336,15 @@ def group_norm(trial, group_norm, group_norm_backward):
     """group_norm(X, gamma, beta, groups, eps) -> Y; group_norm_backward(dY, X, gamma, groups, eps)
     -> dX, dgamma, dbeta.
 
-    X, dY, Y, dX: (N, C, H, W); gamma, beta: (C,). Source: Wu & He 2018, section 3.
+    X, dY, Y, dX: (N, C, H, W); gamma, beta: (1, C, 1, 1), dgamma and dbeta too, or (C,).
+    Source: Wu & He 2018, section 3.
     """
     eps, axes = 0.1, (0, 2, 3)
     for N, C, groups in [(3, 6, 2), (2, 8, 4), (2, 4, 1), (2, 4, 4)]:
         here = f"{C} channels, groups={groups}"
         X, dY = trial.normal(N, C, 3, 2, mean=1), trial.normal(N, C, 3, 2)
         X = X * trial.uniform(1, C, 1, 1, low=0.3, high=3)
-        gamma, beta = trial.factors(C), trial.normal(C)
+        gamma, beta = trial.factors(1, C, 1, 1), trial.normal(1, C, 1, 1)
         rows, std = normalize(X.reshape(N, groups, -1), (2,), eps)
         X_hat = rows.reshape(X.shape)
         sizes = X.reshape(N, -1, groups, 3, 2)  # groups read as the size of one
@@ -392,7 +392,7 @@ def group_norm(trial, group_norm, group_norm_backward):
         g = float64(dY)
         trial.equal(
             f"dbeta, {here}",
-            result[2],
+            _by_channel(trial, f"dbeta, {here}", result[2], C),
             g.sum(axis=axes),
             "dbeta sums dY over everything but the channels.",
             [
@@ -402,7 +402,7 @@ def group_norm(trial, group_norm, group_norm_backward):
         )
         trial.equal(
             f"dgamma, {here}",
-            result[1],
+            _by_channel(trial, f"dgamma, {here}", result[1], C),
             (g * X_hat).sum(axis=axes),
             "dgamma sums dY * X_hat over everything but the channels.",
             [
@@ -410,7 +410,7 @@ def group_norm(trial, group_norm, group_norm_backward):
                 ("X_hat, not X, is what gamma multiplies.", (g * X.asnumpy()).sum(axis=axes)),
             ],
         )
-        scale = per_channel(gamma.asnumpy(), dY)
+        scale = per_channel(gamma, dY)
         dX_hat, unscaled_rows = (scale * g).reshape(rows.shape), g.reshape(rows.shape)
         late = backward(unscaled_rows, rows, std, (2,)).reshape(X.shape)
         trial.equal(
@@ -437,6 +437,12 @@ def group_norm(trial, group_norm, group_norm_backward):
                 ),
             ],
         )
+
+
+def _by_channel(trial, what, value, C):
+    """A learner's (1, C, 1, 1), or (C,), as (C,)."""
+    found = trial.array(what, value, shape=None)
+    return found.reshape(C) if found.shape == (1, C, 1, 1) else found
 
 
 @exercise(
@@ -541,7 +547,7 @@ def pooled_axes(trial, hypothesis_b, function):
     for N in (1, 5):
         X, dY = trial.normal(N, 3, 4, 6, mean=2), trial.normal(N, 3, 4, 6)
         X = X * trial.uniform(1, 3, 4, 6, low=0.5, high=2)
-        gamma, beta = trial.factors(3), trial.normal(3)
+        gamma, beta = trial.factors(1, 3, 1, 1), trial.normal(1, 3, 1, 1)
         X_hat, std = normalize(X, axes, eps)
         centred = X_hat * std
         half_repaired = centred / numpy.sqrt((centred**2).mean(axis=0, keepdims=True) + eps)
@@ -573,7 +579,7 @@ def pooled_axes(trial, hypothesis_b, function):
         trial.equal(
             f"autograd finds its gradient, batch of {N}",
             trial.gradient(function, X, dY, gamma, beta, eps),
-            backward(per_channel(gamma.asnumpy(), X) * dY.asnumpy(), X_hat, std, axes),
+            backward(per_channel(gamma, X) * dY.asnumpy(), X_hat, std, axes),
             HIDDEN,
         )
 
@@ -602,7 +608,7 @@ def pooled_axes(trial, hypothesis_b, function):
 def hidden_gradient(trial, hypothesis_c, function):
     """hypothesis_c: a letter; function(X, gamma, beta, eps): the repaired one, X: (N, C)."""
     X, dY, eps = trial.normal(8, 3, mean=1, std=2), trial.normal(8, 3), 0.1
-    gamma, beta = trial.factors(3), trial.normal(3)
+    gamma, beta = trial.factors(1, 3), trial.normal(1, 3)
     X_hat, std = normalize(X, (0,), eps)
     trial.equal(
         "the output is batch normalization's",

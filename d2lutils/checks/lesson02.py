@@ -22,15 +22,6 @@ CONTEXTS = {  # name to context and whether it is training
 }
 
 
-def _several(result, names):
-    """The learner's result as a tuple of as many arrays as there are names."""
-    arrays = isinstance(result, np.ndarray | numpy.ndarray) and result.ndim > 0
-    if not (arrays or isinstance(result, tuple | list)) or len(result) != len(names):
-        what = f"Your function returned {described(result)}, not {len(names)} arrays."
-        raise Wrong(what, f"It should end in: return {', '.join(names)}")
-    return tuple(result)
-
-
 @exercise(
     "2.1",
     "How often does it move?",
@@ -144,7 +135,7 @@ def merged(trial, function):
         already_biased = "The variances are biased: multiply by counts, not by counts - 1."
         one_less = ((counts[:, None] - 1) * variances).sum(axis=0)
         result = trial.call(function, single(means), single(variances), single(counts))
-        found = _several(result, ("mean", "var"))
+        found = trial.several(result, ("mean", "var"))
         trial.equal(
             f"the mean of everything, B = {B}, C = {C}",
             found[0],
@@ -227,7 +218,7 @@ def fold(trial, function):
         gamma[0] = -abs(gamma[0])
         mean, var = trial.normal(b, mean=1), trial.uniform(b, low=0.2, high=3)
         arguments = weight, bias, gamma, beta, mean, var, eps
-        found = _several(trial.call(function, *arguments), ("weight", "bias"))
+        found = trial.several(trial.call(function, *arguments), ("weight", "bias"))
         w, c, g, shift, mu, v = (float64(argument) for argument in arguments[:-1])
         s = g / numpy.sqrt(v + eps)
 
@@ -845,22 +836,24 @@ def predicting_changes(trial, hypothesis_c, layer_class):
 def asks_recording(trial, hypothesis_d, function):
     """hypothesis_d: a letter; function(X, gamma, beta, mean, var, eps, momentum) -> Y, mean, var.
 
-    X, Y: (N, C, H, W), all others (C,); the mean and variance that come back are the new ones.
+    X, Y: (N, C, H, W), all others (1, C, 1, 1); the mean and variance that come back are the new.
     """
-    X, C, axes = trial.normal(4, 3, 5, 2, mean=2), 3, (0, 2, 3)
+    X, axes, channels = trial.normal(4, 3, 5, 2, mean=2), (0, 2, 3), (1, 3, 1, 1)
     eps = 0.1  # large enough to see where it stands
-    gamma, beta = trial.factors(C), trial.normal(C)
-    mean, var = trial.normal(C), trial.uniform(C, low=0.5, high=2)
+    gamma, beta = trial.factors(*channels), trial.normal(*channels)
+    mean, var = trial.normal(*channels), trial.uniform(*channels, low=0.5, high=2)
     old = float64(mean), float64(var)
     x = float64(X)
-    new = 0.9 * old[0] + 0.1 * x.mean(axis=axes), 0.9 * old[1] + 0.1 * x.var(axis=axes)
+    new = (
+        0.9 * old[0] + 0.1 * x.mean(axis=axes, keepdims=True),
+        0.9 * old[1] + 0.1 * x.var(axis=axes, keepdims=True),
+    )
     X_hat, std = normalize(X, axes, eps)
     by_batch = affine(X_hat, gamma, beta)
-    by_average = (x - per_channel(old[0], X)) / per_channel(numpy.sqrt(old[1] + eps), X)
-    by_average = affine(by_average, gamma, beta)
+    by_average = affine((x - old[0]) / numpy.sqrt(old[1] + eps), gamma, beta)
     for name, (context, training) in CONTEXTS.items():
         result = trial.call(function, X, gamma, beta, mean, var, eps, 0.9, context=context)
-        Y, *averages = _several(result, ("Y", "moving_mean", "moving_var"))
+        Y, *averages = trial.several(result, ("Y", "moving_mean", "moving_var"))
         mode = "trains: the batch's own statistics" if training else "predicts: the moving averages"
         if name == RECORDED_PREDICTION:
             hint = "The symptom is still there: recording decides. Ask for training."
@@ -890,6 +883,6 @@ def asks_recording(trial, hypothesis_d, function):
         trial.gradient(
             lambda *arguments: function(*arguments)[0], X, dY, gamma, beta, mean, var, eps, 0.9
         ),
-        backward(per_channel(gamma.asnumpy(), X) * float64(dY), X_hat, std, axes),
+        backward(per_channel(gamma, X) * float64(dY), X_hat, std, axes),
         HIDDEN,
     )

@@ -13,7 +13,7 @@ from mxnet.gluon import nn
 from ..resnet import Residual, stage
 from . import blocks
 from .blocks import conv, relu
-from .engine import Wrong, choice, exercise, kind_of
+from .engine import Wrong, choice, exercise
 
 CHANNELS = 64, 128, 256, 512  # of ResNet-34's stages
 ENDS = {  # what else one makes of the end of a block
@@ -158,7 +158,7 @@ def resnet34_parameters(trial, parameters):
 
 
 def _sizes(blocks):
-    """How many numbers of each kind are trained in a ResNet with these stages."""
+    """How many weights, biases, gammas and betas are trained in a ResNet with these stages."""
     net = nn.HybridSequential()
     net.add(nn.Conv2D(64, 7, 2, 3, use_bias=False), nn.BatchNorm(), nn.MaxPool2D(3, 2, 1))
     for i, (num_channels, num_blocks) in enumerate(zip(CHANNELS, blocks)):
@@ -168,7 +168,7 @@ def _sizes(blocks):
     sizes = Counter()
     for name, parameter in net.collect_params().items():
         if parameter.grad_req != "null":
-            sizes[kind_of(name)] += int(numpy.prod(parameter.shape))
+            sizes[name.rsplit("_", 1)[-1]] += int(numpy.prod(parameter.shape))
     return sizes
 
 
@@ -189,7 +189,7 @@ def _same_with_all_shortcuts(trial, block_class, right, mistakes, c, wide):
         arguments = {"num_channels": c, **dict(zip(("projection", "strides"), settings))}
         try:
             blocks.same(
-                trial, case, block_class, arguments, X, right, mistakes, raised={"broadcast": meet}
+                trial, case, block_class, arguments, X, right, mistakes, hints={"broadcast": meet}
             )
         except Wrong as wrong:
             if not settings:  # with the same settings, said aloud, it was right
@@ -593,7 +593,7 @@ def shapes_differ(trial, hypothesis_a, block_class):
         X, arguments = trial.normal(4, inputs, 8, 6), {"num_channels": c, "strides": strides}
         case, right = f"stride {strides}", [projected(Residual)]
         blocks.same(
-            trial, case, block_class, arguments, X, right, mistakes, raised={"broadcast": meet}
+            trial, case, block_class, arguments, X, right, mistakes, hints={"broadcast": meet}
         )
 
 
@@ -714,7 +714,7 @@ def shared_norm(trial, hypothesis_d, block_class):
 
 def _prediction_after_training(tried):
     """What a block predicts after the same batch three times."""
-    tried.tie(tried.statistics)
+    tried.restore()
     for _ in range(3):
         with autograd.record():
             Y = tried.block(tried.X)

@@ -576,7 +576,13 @@ def densenet_bc(trial, make):
         ("another depth", 12 * trial.integer(1, 2) + 10, {"num_classes": trial.integer(11, 15)}),
     ]:
         k, colours = 2 * trial.integer(1, 2) + 1, trial.integer(1, 3)
-        fits = f"Depth {depth} fits, n is {(depth - 4) // 6}: is it your condition that refuses it?"
+        raised = trial.call(_what_raised, make, depth, k)
+        trial.holds(
+            "depths that fit are not refused",
+            "ValueError" not in raised,
+            f"Depth {depth} fits, n is {(depth - 4) // 6}: is it your condition that refuses it?",
+            f"depth {depth}: {raised}",
+        )
         blocks.same(
             trial,
             case,
@@ -587,7 +593,6 @@ def densenet_bc(trial, make):
             NETWORKS,
             shapes="Count by hand, part by part: the stem, each block, each transition, the end.",
             order="The weights are right: look at the order, the ReLUs, the padding, the pooling.",
-            raised={"Your function raised ValueError": fits},
             what="Your function",
         )
     raised = {

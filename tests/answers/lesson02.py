@@ -523,7 +523,9 @@ def by_mode(trains):
     return function
 
 
-def spelled_out(X, g, b, mu, v, eps, m):
+def spelled_out(X, *others):
+    *others, eps, m = others
+    g, b, mu, v = (values.reshape(-1) for values in others)
     rows = X.transpose(0, 2, 3, 1).reshape(-1, X.shape[1])
     batch_mean = rows.mean(axis=0)
     batch_var = (rows**2).mean(axis=0) - batch_mean**2
@@ -533,25 +535,26 @@ def spelled_out(X, g, b, mu, v, eps, m):
     N, C, H, W = X.shape
     if training:
         mu, v = mu + (1 - m) * (batch_mean - mu), v + (1 - m) * (batch_var - v)
-    return [rows.reshape(N, H, W, C).transpose(0, 3, 1, 2), mu, v]
+    Y = rows.reshape(N, H, W, C).transpose(0, 3, 1, 2)
+    return [Y, mu.reshape(1, C, 1, 1), v.reshape(1, C, 1, 1)]
 
 
 def picture_norm(var_of=None, std_of=lambda var, eps: np.sqrt(var + eps)):
     """The repaired specimen, with another variance or divisor."""
 
     def function(X, gamma, beta, moving_mean, moving_var, eps, momentum):
-        shape, axes = (1, -1, 1, 1), (0, 2, 3)
+        axes = (0, 2, 3)
         if autograd.is_training():
-            mean = X.mean(axis=axes)
-            var = ((X - mean.reshape(shape)) ** 2).mean(axis=axes)
+            mean = X.mean(axis=axes, keepdims=True)
+            var = np.square(X - mean).mean(axis=axes, keepdims=True)
             if var_of:
                 var = var_of(X, axes)
             moving_mean = momentum * moving_mean + (1 - momentum) * mean
             moving_var = momentum * moving_var + (1 - momentum) * var
         else:
             mean, var = moving_mean, moving_var
-        X_hat = (X - mean.reshape(shape)) / std_of(var.reshape(shape), eps)
-        return gamma.reshape(shape) * X_hat + beta.reshape(shape), moving_mean, moving_var
+        X_hat = (X - mean) / std_of(var, eps)
+        return gamma * X_hat + beta, moving_mean, moving_var
 
     return function
 
@@ -752,7 +755,7 @@ WRONG = {
         (("c", by_mode(lambda: False)), "is training mode"),
         (("c", by_mode(lambda: True)), "Outside of training"),
         (("c", by_mode(lambda: autograd.is_training)), "without its brackets"),
-        (("c", picture_norm(var_of=lambda X, axes: X.var(axis=axes))), "var() used"),
+        (("c", picture_norm(var_of=lambda X, axes: X.var(axis=axes, keepdims=True))), "var() used"),
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var))), "under the root"),
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var) + eps)), "under the root"),
         (("c", frozen_averages), "move in training"),
