@@ -271,6 +271,9 @@ class Trial:
         """make(*arguments) as a block with weights, which saw an input like `like` once."""
         if not callable(make):
             self.call(make)
+        if isinstance(make, Block):
+            hint = "Pass the function or class itself, not what it made."
+            raise Wrong(f"The answer is {described(make)}.", hint)
         make = _by_position(make)
 
         def made(*arguments):
@@ -436,6 +439,14 @@ class Trial:
         if found.size != 1:
             raise Wrong(what, "One number is asked for.", described(value), "a number")
         return found.item()
+
+    def numbers(self, what, value):
+        """A learner's numbers as a flat array: a list, set, range, array, or text with commas."""
+        if isinstance(value, str):
+            value = re.findall(r"[^\s,;()\[\]]+", value)
+        elif not hasattr(value, "shape") and hasattr(value, "__iter__"):
+            value = list(value)
+        return self.array(what, value, shape=None).reshape(-1)
 
     def several(self, result, names):
         """The learner's result as a tuple of as many parts as there are names, or raise Wrong."""

@@ -3,32 +3,19 @@
 from functools import partial
 
 import numpy
-from mxnet import nd, np
+from mxnet import np
 from mxnet.gluon import nn
 
 from ..densenet import DenseBlock, conv_block, densenet
+from ..nets import sequential
 from . import blocks
-from .blocks import conv, relu, row
-from .engine import Unanswered, Wrong, choice, described, exercise
+from .blocks import conv, relu
+from .engine import Wrong, choice, exercise
 
 LIMIT = 100_000  # of trainable parameters, in exercise 4.5
 
 
 # --- what several checks share ---
-
-
-def _numbers(what, value, hint="Write a list of numbers, such as [1, 2, 3]."):
-    """A learner's list, set or array of numbers as a flat array; raises Wrong for anything else."""
-    if isinstance(value, nd.NDArray):
-        value = value.asnumpy()
-    if isinstance(value, list | tuple | set | frozenset | range):
-        value = list(value)
-        if any(item is None or item is ... for item in value):
-            raise Unanswered(f"Some of it is still blank: {what}.")
-    try:
-        return numpy.asarray(value, dtype="float64").reshape(-1)
-    except (TypeError, ValueError):
-        raise Wrong(what, hint, described(value), "a number or numbers") from None
 
 
 def _count(block, X, trained_only=True):
@@ -70,7 +57,7 @@ def ledger(trial, channels):
     """channels: six numbers, of densenet(num_channels=16, growth_rate=12, num_convs=(3, 3, 3))."""
     stem, k, num_convs = 16, 12, (3, 3, 3)
     what, right = "the channels after each of the six parts", _ledger(stem, k, num_convs)
-    seen = list(_numbers(what, channels))
+    seen = list(trial.numbers(what, channels))
     if seen[:1] == right[1:2]:
         raise Wrong(what, "The list begins with the stem: it makes 16.", "52 first", "16 first")
     if len(seen) != len(right):
@@ -94,8 +81,8 @@ def ledger(trial, channels):
         (h for h, wrong in mistakes if wrong == seen), "A block appends, a transition halves."
     )
     parts = "the stem", "block 1", "transition 1", "block 2", "transition 2", "block 3"
-    for part, theirs, number in zip(parts, seen, right):  # the right number is the answer
-        trial.holds(f"the channels after {part}", theirs == number, hint, f"{theirs:g}")
+    for part, theirs, number in zip(parts, seen, right):  # what is right, is the answer
+        trial.holds(f"the channels after {part}", theirs == number, hint, theirs)
 
 
 what_it_saves = choice(
@@ -156,7 +143,7 @@ def block_parameters(trial, function):
     for L in (3, 4, 1, 5, 2 * trial.integer(3, 4)):  # odd and even
         k = trial.integer(2, 9)
         sizes.append((k * trial.integer(1, 4) + trial.integer(1, k - 1), k, L))
-    seen = [trial.array(what, trial.call(function, *size), ()).item() for size in sizes]
+    seen = [trial.number(what, trial.call(function, *size)) for size in sizes]
     right = [_count(DenseBlock(L, k), np.zeros((1, c, 2, 2))) for c, k, L in sizes]
     mistakes = [
         ("The normalizations have parameters too.", partial(_block_count, norm=0)),
@@ -209,7 +196,7 @@ def block_parameters(trial, function):
 
 def _transition(width, first=_norm_relu, size=1, pool=nn.AvgPool2D, **settings):
     """first: what stands before the convolution."""
-    return row(*first(), conv(width, size, **settings), *([pool(2, 2)] if pool else []))
+    return sequential(*first(), conv(width, size, **settings), *([pool(2, 2)] if pool else []))
 
 
 def _compression(num_channels, compression, width=lambda m, theta: int(theta * m), **differences):
@@ -217,7 +204,7 @@ def _compression(num_channels, compression, width=lambda m, theta: int(theta * m
 
 
 def _late_transition(num_channels, compression):
-    return row(conv(int(compression * num_channels), 1), *_norm_relu(), nn.AvgPool2D(2, 2))
+    return sequential(conv(int(compression * num_channels), 1), *_norm_relu(), nn.AvgPool2D(2, 2))
 
 
 TRANSITIONS = [
@@ -290,15 +277,14 @@ def transition(trial, make):
 def growth_rate(trial, k):
     """k: the largest growth rate that stays below the limit. The check counts at k and at k + 1."""
     what = "the growth rate is a whole number from 1 to 1,000"
-    whole = "One whole number, for example 32."
-    seen = _numbers(what, k, whole)
-    fits = len(seen) == 1 and 1 <= seen[0] <= 1000 and seen[0] == int(seen[0])
-    trial.holds(what, fits, whole, described(k))
+    k = trial.number(what, k)
+    fits = 1 <= k <= 1000 and k == int(k)
+    trial.holds(what, fits, "One whole number, for example 32.", k)
 
     def count(k, trained_only=True):
         return _count(densenet(growth_rate=k), np.zeros((1, 1, 32, 32)), trained_only)
 
-    k = int(seen[0])
+    k = int(k)
     fits, more_fits = count(k) < LIMIT, count(k + 1) < LIMIT
     trial.holds(
         f"growth rate {k} has {count(k):,}: {'below' if fits else 'not below'} the limit",
@@ -335,7 +321,7 @@ def growth_rate(trial, k):
 def who_reads_whom(trial, channels):
     """channels: the numbers, from 0, of the output channels that can change; in any order."""
     c, k, L, layer = 6, 4, 5, 2
-    seen = {float(number) for number in _numbers("the channels that can change", channels)}
+    seen = {*trial.numbers("the channels that can change", channels)}
     disturbed, later, end = c + (layer - 1) * k, c + layer * k, c + L * k
     right = {disturbed, *range(later, end)}
     mistakes = [
@@ -400,7 +386,7 @@ class _Maps(nn.HybridBlock):
 
     def __init__(self, layers, join=_append, read=slice(None), give=slice(None)):
         super().__init__()
-        self.layers, self.join, self.read, self.give = row(*layers), join, read, give
+        self.layers, self.join, self.read, self.give = sequential(*layers), join, read, give
 
     def hybrid_forward(self, F, X):
         maps = [X]
@@ -429,7 +415,7 @@ def _widths(channels, k, num_convs, out=_half, keep=None, grow=lambda n: n):
 
 def _net(stem, dense_blocks, widths, classes=10, end=_norm_relu, **settings):
     """A densely connected network; widths: the channels that the transitions make."""
-    net = row(*stem)
+    net = sequential(*stem)
     for i, block in enumerate(dense_blocks):
         net.add(block)
         if i < len(widths):
@@ -444,12 +430,12 @@ def _net(stem, dense_blocks, widths, classes=10, end=_norm_relu, **settings):
 def _bottleneck(k, width=4, middle=_norm_relu, **settings):
     """The layer of DenseNet-BC."""
     convs = conv(width * k, 1, **settings), conv(k, **settings)
-    return row(*_norm_relu(), convs[0], *middle(), convs[1])
+    return sequential(*_norm_relu(), convs[0], *middle(), convs[1])
 
 
 def _late(k):
     """Convolutions first, as a mistake."""
-    return row(conv(4 * k, 1), *_norm_relu(), conv(k), *_norm_relu())
+    return sequential(conv(4 * k, 1), *_norm_relu(), conv(k), *_norm_relu())
 
 
 def _bc(
@@ -682,7 +668,8 @@ def too_wide(trial, hypothesis_a, thin_net):
             trial.normal(3, 1, 16, 16),
             [_thin],
             THIN,
-            shapes="Each transition makes half of the channels that reach it, rounded down.",
+            shapes="Part by part: the stem makes num_channels, each of a block's layers appends "
+            "growth_rate, a transition makes half of what reaches it.",
             what="Your function",
         )
 
