@@ -702,7 +702,8 @@ def _shape(shape):
 
 
 def _report(trial, wrong=None):
-    lines = [_wrapped(f"ok      {what}") for what in trial.passed]
+    failed = wrong and wrong.what  # which may have held in an easier case before
+    lines = [_wrapped(f"ok      {what}") for what in trial.passed if what != failed]
     if wrong is not None:
         lines.append(_wrapped(f"failed  {wrong.what}"))
         for name in ("seen", "expected"):
