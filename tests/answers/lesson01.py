@@ -149,11 +149,11 @@ class LargeEps(FromZero):
         return np.sqrt(var + 1)
 
 
-class AtLeastOne(FromZero):
-    """Hides the zero at the start, and every variance below one after it."""
+class HidesTheZero(FromZero):
+    """Right as long as nothing was trained."""
 
     def std(self, var):
-        return np.sqrt((var if autograd.is_training() else np.maximum(var, np.ones(1))) + 1e-5)
+        return np.sqrt(np.where(var == 0, np.ones_like(var), var) + 1e-5)
 
 
 class GammaZero(layers.Kept):
@@ -302,7 +302,7 @@ WRONG = {
         (("a", layers.Kept), "at birth"),
         (("c", FromZero), "still there"),
         (("c", LargeEps), "A large epsilon hides"),
-        (("c", AtLeastOne), "from mean 0"),
+        (("c", HidesTheZero), "still there"),
         (("c", GammaZero), "gamma starts at one"),
         (("c", layers.InPlainArrays), "not what they are"),
         (("c", layers.OwnBatch), "its own batch"),
