@@ -235,7 +235,7 @@ class Trial:
                 "Pass the function or class itself: its name, without quotes or brackets.",
             )
         copies = [_copy(argument) for argument in arguments]
-        function = _by_position(function)
+        function = by_position(function)
         try:
             with _Limit(SECONDS), context():
                 result = function(*copies)
@@ -268,7 +268,7 @@ class Trial:
         """make(*arguments) as a block with weights, which saw an input like `like` once."""
         if not callable(make):
             self.call(make)
-        make = _by_position(make)
+        make = by_position(make)
 
         def made(*arguments):
             block = make(*arguments)
@@ -329,7 +329,7 @@ class Trial:
     def gradients(self, function, arguments, dY):
         """For Y = function(*arguments) in training mode, and a gradient dY of Y: a list of the
         gradients that autograd finds with respect to the arrays among the arguments."""
-        function = _by_position(function)
+        function = by_position(function)
 
         def differentiate(dY, *arguments):
             arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
@@ -544,7 +544,7 @@ def _copy(value):
     return value.copy() if isinstance(value, np.ndarray | numpy.ndarray) else value
 
 
-def _by_position(function):
+def by_position(function):
     """The function, with parameters that can only be named (after a *) filled in their order."""
     try:
         parameters = inspect.signature(function).parameters.values()

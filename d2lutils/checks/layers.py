@@ -4,7 +4,7 @@ import copy
 import tempfile
 
 import numpy
-from mxnet import autograd, gluon
+from mxnet import autograd
 from mxnet.gluon import nn
 
 from .reference import affine, float64, gradients, normalize, single
@@ -68,7 +68,7 @@ def unscaled(X_hat, gamma, beta):
     ]
 
 
-def has_gradients(trial, here, found, expected):
+def has_gradients(trial, found, expected, here=""):
     """Compare the gradients with respect to X, gamma and beta, in training."""
     for name, its, right in zip(("its input", "gamma", "beta"), found, expected):
         what = f"autograd finds the gradient of {name}{here}"
@@ -244,7 +244,7 @@ def _step(trial, layer, norm, n, mean, std, hint):
         ],
     )
     found = [step.dX, *(step.gradients[kind, (CHANNELS,)][0] for kind in ("gamma", "beta"))]
-    has_gradients(trial, "", found, gradients(dY, X_hat, divisor, (0,), norm.gamma))
+    has_gradients(trial, found, gradients(dY, X_hat, divisor, (0,), norm.gamma))
     return float64(batch)
 
 
@@ -252,9 +252,9 @@ def modes(trial, layer_class, layer, norm, X):
     """Compare what decides between the branches: training mode, and nothing else."""
     for name, (context, training) in CONTEXTS.items():
         if not training:
-            for which in ("first", "second"):
+            for _ in range(2):
                 trial.equal(
-                    f"under {name} the {which} prediction uses the averages of training",
+                    f"under {name} it predicts by the averages of training, twice",
                     trial.forward(layer, X, context),
                     norm.predict(X),
                     f"Under {name} there is no training: prediction is a fixed formula.",
@@ -284,7 +284,7 @@ def kept(trial, layer_class, layer, norm, X, still=UNSAVED):
     )
     trial.step(other, X, X)
     trial.equal(
-        "and what it learns is its own",
+        "and what it learns stays with it",
         trial.forward(layer, X),
         norm.predict(X),
         f"Layers share something. {NEW}",
@@ -321,16 +321,6 @@ def kept(trial, layer_class, layer, norm, X, still=UNSAVED):
         "It is saved now, but not in collect_params(), so initialize() and Trainer pass it by: "
         "make it by self.params.get.",
     )
-
-    def stepped():
-        trainer = gluon.Trainer(other.collect_params(), "sgd", {"learning_rate": 0.1})
-        with autograd.record():
-            loss = (other(X) ** 3).mean()
-        loss.backward()
-        trainer.step(1)
-        return True
-
-    trial.call(stepped, what="A step of a Trainer")
 
 
 def small_variance(trial, layer, norm, X):

@@ -5,7 +5,7 @@ from mxnet import autograd, np, npx
 from mxnet.gluon import Block, nn
 
 from . import layers
-from .engine import Wrong, choice, described, exercise
+from .engine import Wrong, by_position, choice, described, exercise
 from .layers import CONTEXTS, RECORDED, by_channel, has_gradients, slips, unscaled
 from .reference import affine, float64, gradients, normalize, per_channel, single
 from .words import REVERSED, ROOT, UNCALLED, UNSAVED
@@ -399,16 +399,15 @@ def _trains_as_before(trial, net, X, settings):
     dY = trial.normal(len(X), 3)
     found, expected = (trial.step(block, X, dY) for block in (net, like))
     back = f"The net is to be trained again some day: set back what you set ({settings})."
-    trial.equal("a training step puts out what it did before", found.Y, expected.Y, back)
     for what, theirs, ours in (
-        ("has the same gradients", found.gradients, expected.gradients),
-        ("moves the statistics as before", found.statistics, expected.statistics),
+        ("the net is trained as before: its gradients", found.gradients, expected.gradients),
+        ("and its running statistics", found.statistics, expected.statistics),
     ):
         for key, arrays in ours.items():
             for i, array in enumerate(arrays):
                 its = theirs.get(key, [])
                 its = its[i] if len(its) == len(arrays) else 0 * array
-                trial.equal(f"and {what}", its, array, back)
+                trial.equal(what, its, array, back)
 
 
 def _what_is_stale(found, true, stale):
@@ -689,6 +688,7 @@ def asks_recording(trial, hypothesis_d, function):
     X, Y: (N, C, H, W), all others (1, C, 1, 1); the mean and variance that come back are the new.
     """
     axes, channels, eps = (0, 2, 3), (1, 3, 1, 1), 0.1  # an eps so large that one sees where it is
+    function = by_position(function)
     for N in (4, 1):
         X, dY = trial.normal(N, 3, 5, 2, mean=2), trial.normal(N, 3, 5, 2)
         gamma, beta = trial.factors(*channels), trial.normal(*channels)
@@ -701,7 +701,6 @@ def asks_recording(trial, hypothesis_d, function):
         moving_std = numpy.sqrt(old[1] + eps)
         resting = (x - old[0]) / moving_std
         for name, (context, training) in CONTEXTS.items():
-            here = f"{name}, batch of {N}"
             Y, *averages = trial.several(
                 trial.call(function, *arguments, context=context),
                 ("Y", "moving_mean", "moving_var"),
@@ -718,7 +717,7 @@ def asks_recording(trial, hypothesis_d, function):
             else:
                 hint = f"Outside of training mode the moving averages normalize. {UNCALLED}"
             trial.equal(
-                f"{here}: {'the batch' if training else 'the moving averages'} normalize"
+                f"{name}: {'the batch' if training else 'the moving averages'} normalize"
                 + "s" * training,
                 Y,
                 affine(normal, gamma, beta),
@@ -733,7 +732,7 @@ def asks_recording(trial, hypothesis_d, function):
                 ],
             )
             for what, value, before, new in zip(("mean", "variance"), averages, old, batch):
-                what = f"{here}: the moving {what} {'moves' if training else 'stays'}"
+                what = f"{name}: the moving {what} {'moves' if training else 'stays'}"
                 moved = momentum * before + (1 - momentum) * new
                 right = moved if training else before
                 trial.equal(
@@ -755,9 +754,9 @@ def asks_recording(trial, hypothesis_d, function):
                     else [("Moving averages move in training, and only there.", moved)],
                 )
         found = trial.gradients(lambda *values: function(*values)[0], arguments, dY)
-        has_gradients(trial, f", batch of {N}", found, gradients(dY, X_hat, std, axes, gamma))
+        has_gradients(trial, found, gradients(dY, X_hat, std, axes, gamma))
         trial.equal(
-            f"autograd finds the gradient of a prediction, batch of {N}",
+            "autograd finds the gradient of a prediction",
             trial.call(_gradient_of_a_prediction, function, dY, *arguments),
             float64(dY) * float64(gamma) / moving_std,
             "Under record(train_mode=False) it must find its way back through the other branch.",

@@ -154,6 +154,23 @@ class InTheClass(Formula):
         return Y
 
 
+class Inherits(Formula):
+    """Its first step goes on where another layer of the class ended."""
+
+    last = None
+
+    def forward(self, X):
+        if not hasattr(self, "started"):
+            self.started = True
+            if Inherits.last is not None and Inherits.last[0].shape == self.mean.shape:
+                self.mean.set_data(Inherits.last[0])
+                self.var.set_data(Inherits.last[1])
+        Y = super().forward(X)
+        if autograd.is_training():
+            Inherits.last = [self.mean.data().copy(), self.var.data().copy()]
+        return Y
+
+
 ONE = {}
 
 
@@ -229,6 +246,13 @@ def spread(power=1, less=0, detached=False):
     return statistics
 
 
+def both_modes(layer):
+    return autograd.is_training() and autograd.is_recording()
+
+
+BOTH_MODES = formula(training=both_modes)
+NO_EPS_IN_PREDICTION = formula(std=lambda self, var: np.sqrt(var + 1e-5 * self.training()))
+
 RIGHT = [
     Kept,
     GluonInside,
@@ -252,12 +276,16 @@ WRONG = [
     (formula(statistics=lambda self, X: (X.mean(axis=0), X.var(axis=0))), "var() used"),
     (formula(std=lambda self, var: np.sqrt(var)), "eps has no effect"),
     (formula(std=lambda self, var: np.sqrt(var) + 1e-5), "under the root"),
+    (NO_EPS_IN_PREDICTION, "eps has no effect"),
+    (formula(affine=lambda s, Z: Formula.affine(s, Z) if s.training() else Z), "no effect"),
     (formula(momentum=0.1), "weight of the old value"),
     (formula(momentum=0.99), "with momentum 0.9"),
     (formula(write=lambda *_: None), "do not move any more"),
     (formula(moves=lambda self: True), "Only training may"),
     (formula(training=lambda self: autograd.is_recording()), "Recording is not training"),
     (formula(training=lambda self: autograd.is_training), "without its brackets"),
+    (BOTH_MODES, "Recording decides still"),
+    (Inherits, "nothing of others"),
     (OwnBatch, "its own batch"),
     (Unpaused, "autograd.pause()"),
     (FixedGamma, "gamma and beta are trained"),

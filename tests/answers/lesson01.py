@@ -306,6 +306,8 @@ WRONG = {
         (("c", GammaZero), "gamma starts at one"),
         (("c", layers.InPlainArrays), "not what they are"),
         (("c", layers.OwnBatch), "its own batch"),
+        (("c", layers.BOTH_MODES), "Recording decides still"),
+        (("c", layers.NO_EPS_IN_PREDICTION), "eps has no effect"),
         (("c", layers.StatisticsTrained), "differentiable=False"),
         (("c", layers.InTheClass), "nothing of others"),
     ],

@@ -294,11 +294,19 @@ def after_refreshing(net, X, batch_size):
     return right
 
 
-# --- 2.7c and 2.7d ---
+def with_global_statistics(net, X, batch_size):
+    for layer in net:
+        if is_norm(layer):
+            layer._kwargs["use_global_stats"] = True
+    return predicting(autograd.record)(net, X, batch_size)
 
 
-def both(layer):
-    return autograd.is_training() and autograd.is_recording()
+def with_frozen_parameters(net, X, batch_size):
+    net.collect_params().setattr("grad_req", "null")
+    return net(X)
+
+
+# --- 2.7d ---
 
 
 def by_mode(trains):
@@ -346,6 +354,10 @@ def picture_norm(var_of=None, std_of=lambda var, eps: np.sqrt(var + eps)):
         return gamma * X_hat + beta, moving_mean, moving_var
 
     return function
+
+
+def prediction_detached(X, *others):
+    return batch_norm(X if autograd.is_training() else X.detach() + 0 * X, *others)
 
 
 def frozen_averages(X, gamma, beta, mean, var, eps, momentum):
@@ -496,6 +508,8 @@ WRONG = {
         (("b", overlapping), "Compare the two shapes"),
         (("b", last_batch_first), "order of the pictures"),
         (("b", after_refreshing), "must not move"),
+        (("b", with_global_statistics), "set back what you set"),
+        (("b", with_frozen_parameters), "set back what you set"),
     ],
     "forgets": [
         (("a", layers.Kept), "parameters, so they are saved"),
@@ -506,7 +520,8 @@ WRONG = {
         (("a", layers.formula(moves=lambda self: True)), "Only training may"),
         (("a", layers.formula(moves=lambda self: False)), "do not move"),
         (("a", layers.formula(moves=lambda self: autograd.is_recording())), "Only training may"),
-        (("a", layers.formula(moves=both)), "not for recording"),
+        (("a", layers.formula(moves=layers.both_modes)), "not for recording"),
+        (("a", layers.NO_EPS_IN_PREDICTION), "eps has no effect"),
         (("a", layers.InPlainArrays), "not saved"),
         (("a", layers.InTheClass), "nothing of others"),
     ],
@@ -525,5 +540,6 @@ WRONG = {
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var))), "under the root"),
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var) + eps)), "under the root"),
         (("c", frozen_averages), "move in training"),
+        (("c", prediction_detached), "through the other branch"),
     ],
 }
