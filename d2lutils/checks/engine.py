@@ -124,8 +124,9 @@ class Exercise:
         self.test(trial, *answers)
 
     def _choose(self, trial, answer):
-        letter = re.sub(r"[\W_]", "", answer).lower() if isinstance(answer, str) else None
-        if letter not in self.options:
+        text = answer.lower().replace("_", " ") if isinstance(answer, str) else ""
+        letter, *others = re.findall(r"\b[a-z]\b", text) or [None]
+        if letter not in self.options or set(others) - {letter}:
             letters = ", ".join(f'"{letter}"' for letter in self.options)
             raise Wrong(f"The choice is {described(answer)}.", f"Choose one of {letters}.")
         right, reason = self.options[letter]

@@ -304,7 +304,7 @@ def largest_rate(trial, largest_without, largest_with):
     hints=(
         "Reshape X to (N, groups, -1): then a group's numbers lie along the last axis. Shape back "
         "before gamma and beta, which belong to channels.",
-        "Backward: dbeta and dgamma are sums over axes 0, 2 and 3. dX_hat is gamma * dY. Reshape "
+        "Backward: dbeta and dgamma are sums over axes 0, 2 and 3, keepdims=True. dX_hat is gamma * dY. Reshape "
         "dX_hat and X_hat to groups, use your line from exercise 1.4 there, and reshape back.",
     ),
 )

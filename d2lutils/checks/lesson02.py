@@ -438,12 +438,12 @@ def _what_is_stale(found, true, stale):
         )
     if first_is_right and _close(found[1:], stale[1:], 1 / 8):
         return (
-            "The first layer is right, the next is not: it must see what the first puts out with "
-            "its new statistics, or with the batch's own."
+            "The first normalization is right, the next is not: it must see what the first puts out "
+            "with its new statistics, or with the batch's own."
         )
     return (
-        "They should be those of all of X, with the weights as they are. A few images, or batches "
-        "smaller than batch_size, do not tell enough."
+        "They should be those of all of X. A few images, or batches smaller than batch_size, do not "
+        "tell enough."
     )
 
 
@@ -605,7 +605,8 @@ def forgets(trial, hypothesis_b, layer_class):
     "Zoo: two evaluations, two results",
     hints=(
         "Nobody trained between the two evaluations. What in the layer is not what it was?",
-        "Only training may write: put the two lines that write under if autograd.is_training().",
+        "Only training may write: `if autograd.is_training():` belongs around all of `with "
+        "autograd.pause():`, since under pause() is_training() says no.",
     ),
     options={
         "a": (

@@ -484,7 +484,7 @@ WRONG = {
         ((first_batches(1, momentum=0, last=True),), "Average over the batches"),
         ((by_steps(3, training_step),), "no step"),
         ((new_gamma,), "no new initialization"),
-        ((by_layers_stale,), "first layer is right"),
+        ((by_layers_stale,), "first normalization is right"),
         ((reset,), "of all of X"),
         ((one_batch_again_and_again,), "A few images"),
         ((lambda net, X, n: by_layers(net, X[:n], n),), "A few images"),
