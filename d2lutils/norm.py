@@ -84,26 +84,20 @@ def load_parameters(net, path):
 
     nn.BatchNorm keeps the four arrays of `BatchNorm`, but in the shape (C,), and calls two of them
     running_mean and running_var. Everything else must agree. net: has seen an input.
-    Raises ValueError, and loads nothing, when the net has no weights or the file is of another net.
+    Raises ValueError, and loads nothing, when the file is of another net.
     """
-    parameters = {_name(key): p for key, p in net._collect_params_with_prefix().items()}
-    values = {_name(key): value for key, value in npx.load(path).items()}
-    if any(p._data is None for p in parameters.values()):
-        raise ValueError("The net has no weights yet: call net.initialize() and net(X) first.")
-    sizes = [{k: _sizes(v) for k, v in part.items()} for part in (parameters, values)]
-    wrong = sorted({name for name, _ in sizes[0].items() ^ sizes[1].items()})
-    if wrong:
-        raise ValueError(f"{path} is of another net, nothing was loaded: look at {wrong}.")
+
+    def common(name):
+        return name.replace("running_", "moving_")
+
+    parameters = {common(name): p for name, p in net._collect_params_with_prefix().items()}
+    values = {common(name): value for name, value in npx.load(path).items()}
+    shapes = {name: p.data().squeeze().shape for name, p in parameters.items()}
+    if shapes != {name: value.squeeze().shape for name, value in values.items()}:
+        wrong = sorted(shapes.keys() ^ values.keys()) or "the shapes"
+        raise ValueError(f"This file is of another net, nothing was loaded: compare {wrong}.")
     for name, p in parameters.items():
         p.set_data(values[name].reshape(p.shape))
-
-
-def _name(key):
-    return key.replace("running_", "moving_")
-
-
-def _sizes(array):
-    return tuple(size for size in array.shape if size != 1)
 
 
 class GroupNorm(nn.Block):

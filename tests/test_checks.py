@@ -218,10 +218,17 @@ def test_answers_can_be_named(say):
     assert "takes 3 answer(s): smallest_dense, smallest_5x5, smallest_1x2." in said
 
 
-@pytest.mark.parametrize("letter", ["c", "C", " c) ", "(c)", "c.", "**c)**", "'c'", "c:"])
+@pytest.mark.parametrize(
+    "letter", ["c", "C", " c) ", "(c)", "c.", "**c)**", "'c'", "_c_", "option c"]
+)
 def test_a_letter_is_read_with_whatever_stands_around_it(say, letter):
     say(check.what_comes_out, letter)
     assert check.what_comes_out.state == "right"
+
+
+@pytest.mark.parametrize("letter", ["a or c", "c, d", "", "e", "cd", 3, ["c"]])
+def test_what_is_not_one_letter_is_no_choice(say, letter):
+    assert "Choose one of" in say(check.what_comes_out, letter)
 
 
 NUMBERS = [11175370, 11175370.0, "11,175,370", "11175370", "11_175_370", " 11 175 370 "]
@@ -676,13 +683,15 @@ def test_an_endless_answer_does_not_hang(say, monkeypatch):
     assert time.perf_counter() - start < 5
 
 
-def test_a_switch_that_is_off_does_not_matter_and_stays_off(say):
-    npx.reset_np()
+@pytest.mark.parametrize("switch", [npx.reset_np, lambda: npx.set_np(array=False)])
+def test_a_switch_that_is_off_does_not_matter_and_stays_off(say, switch):
+    switch()
     try:
+        before = npx.is_np_array(), npx.is_np_shape()
         for name in ("layer_norm", "moving_variance", "wrong_alone"):
             say(NAMES[name], *RIGHT[name][0])
             assert NAMES[name].state == "right"
-        assert not npx.is_np_array() and not npx.is_np_shape()
+        assert (npx.is_np_array(), npx.is_np_shape()) == before
     finally:
         npx.set_np()
 

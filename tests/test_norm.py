@@ -445,12 +445,12 @@ def test_nothing_is_loaded_from_the_file_of_another_net(tmp_path):
     net, other = normed(nn.BatchNorm), normed(BatchNorm, num_classes=7)
     net.save_parameters(str(tmp_path / "net"))
     before = [p.data().copy() for p in other.collect_params().values()]
-    with pytest.raises(ValueError, match=r"another net, .*\['14.bias', '14.weight'\]"):
+    with pytest.raises(ValueError, match=r"another net, .*compare the shapes\."):
         load_parameters(other, str(tmp_path / "net"))
     without = lenet(None, "relu")
     without.initialize()
     without(np.zeros((1, 1, 32, 32)))
-    with pytest.raises(ValueError, match=r"another net, .*gamma"):
+    with pytest.raises(ValueError, match=r"another net, .*compare \['1.beta', '1.gamma'"):
         load_parameters(without, str(tmp_path / "net"))
     after = [p.data() for p in other.collect_params().values()]
     assert all((a == b).all() for a, b in zip(before, after))
@@ -462,7 +462,7 @@ def test_a_net_without_weights_is_told_what_it_lacks(tmp_path, initialized):
     net = lenet(nn.BatchNorm, "relu")
     if initialized:
         net.initialize()
-    with pytest.raises(ValueError, match=r"no weights yet: call net.initialize\(\) and net\(X\)"):
+    with pytest.raises(RuntimeError, match="has not been initialized"):
         load_parameters(net, str(tmp_path / "net"))
 
 

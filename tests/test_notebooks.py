@@ -22,7 +22,7 @@ TEXTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in sorted(fol
 BUILT = {
     "00_start_here": {"lenet"},
     "01_batch_norm_from_scratch": {"batch_norm", "batch_norm_backward", "BatchNorm"},
-    "02_batch_norm_with_gluon": set(),
+    "02_batch_norm_with_gluon": {"load_parameters", "norm_last"},
     "03_resnet": {"Residual", "resnet18"},
     "04_densenet": {"DenseBlock", "densenet"},
     "05_why_it_works": {"Noise"},

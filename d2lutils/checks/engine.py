@@ -124,8 +124,9 @@ class Exercise:
         self.test(trial, *answers)
 
     def _choose(self, trial, answer):
-        letter = re.sub(r"[\W_]", "", answer).lower() if isinstance(answer, str) else None
-        if letter not in self.options:
+        text = answer.lower().replace("_", " ") if isinstance(answer, str) else ""
+        letter, *others = re.findall(r"\b[a-z]\b", text) or [None]
+        if letter not in self.options or set(others) - {letter}:
             letters = ", ".join(f'"{letter}"' for letter in self.options)
             raise Wrong(f"The choice is {described(answer)}.", f"Choose one of {letters}.")
         right, reason = self.options[letter]
@@ -238,7 +239,7 @@ class Trial:
                 "Pass the function or class itself: its name, without quotes or brackets.",
             )
         copies = [_copy(argument) for argument in arguments]
-        function = _by_position(function)
+        function = by_position(function)
         try:
             with _Limit(SECONDS), context():
                 result = function(*copies)
@@ -274,7 +275,7 @@ class Trial:
         if isinstance(make, Block):
             hint = "Pass the function or class itself, not what it made."
             raise Wrong(f"The answer is {described(make)}.", hint)
-        make = _by_position(make)
+        make = by_position(make)
 
         def made(*arguments):
             block = make(*arguments)
@@ -335,7 +336,7 @@ class Trial:
     def gradients(self, function, arguments, dY):
         """For Y = function(*arguments) in training mode, and a gradient dY of Y: a list of the
         gradients that autograd finds with respect to the arrays among the arguments."""
-        function = _by_position(function)
+        function = by_position(function)
 
         def differentiate(dY, *arguments):
             arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
@@ -561,7 +562,7 @@ def _copy(value):
     return value.copy() if isinstance(value, np.ndarray | numpy.ndarray) else value
 
 
-def _by_position(function):
+def by_position(function):
     """The function, with parameters that can only be named (after a *) filled in their order."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -719,7 +720,8 @@ def _shape(shape):
 
 
 def _report(trial, wrong=None):
-    lines = [_wrapped(f"ok      {what}") for what in trial.passed]
+    failed = wrong and wrong.what  # which may have held in an easier case before
+    lines = [_wrapped(f"ok      {what}") for what in trial.passed if what != failed]
     if wrong is not None:
         lines.append(_wrapped(f"failed  {wrong.what}"))
         for name in ("seen", "expected"):

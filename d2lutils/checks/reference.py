@@ -39,3 +39,11 @@ def backward(g, X_hat, std, axes):
     """The gradient with respect to X, given g, that with respect to X_hat."""
     mean = g.mean(axis=axes, keepdims=True)
     return (g - mean - X_hat * (g * X_hat).mean(axis=axes, keepdims=True)) / std
+
+
+def gradients(dY, X_hat, std, axes, gamma):
+    """The gradients with respect to X, gamma and beta, given dY, that of gamma * X_hat + beta."""
+    dY, batch = float64(dY), (0, *range(2, X_hat.ndim))
+    dX = backward(per_channel(gamma, X_hat) * dY, X_hat, std, axes)
+    shape = channel_shape(X_hat)
+    return dX, (dY * X_hat).sum(axis=batch).reshape(shape), dY.sum(axis=batch).reshape(shape)

@@ -35,4 +35,4 @@ def final(name, column, *by, lost=None):
     rows = rows[rows.epoch == rows.epoch.max()]
     if lost is not None:
         rows = rows.fillna({column: lost})
-    return rows.groupby(list(by) if len(by) > 1 else by[0], sort=False)[column]
+    return rows.groupby(list(by) if len(by) > 1 else by[0])[column]
