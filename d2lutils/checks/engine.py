@@ -379,7 +379,8 @@ class Trial:
                 values = rng.uniform(0.5, 2, parameter.shape)
             else:
                 inputs = max(1, numpy.prod(shape[1:]))
-                values = rng.normal(0, numpy.sqrt(2 / inputs), parameter.shape)
+                spread = numpy.sqrt(2 / inputs) if kind == "weight" else 0.5  # few ReLUs at rest
+                values = rng.normal(0, spread, parameter.shape)
             parameter.set_data(np.array(values, dtype="float32"))
         return block
 

@@ -225,6 +225,8 @@ class _Bottleneck(nn.Block):
                 self.shortcut.add(relu())
 
     def forward(self, X):
+        if self.fault == "late norm":
+            return npx.relu(self.F[-1](self.F[:-1](X) + self.shortcut(X)))
         return _end(self.shortcut(X), self.F(X), self.fault)
 
 
@@ -253,12 +255,13 @@ def bottleneck(trial, block_class):
             "no ReLU 2": "ReLU follows the second normalization too.",
             "ReLU first": "Normalization first, then ReLU.",
             "ReLU on projection": "No ReLU on the projection: the only one outside F comes last.",
+            "late norm": "The third normalization comes before the addition.",
             "stride last": "The stride sits in the first 1x1 convolution or in the 3x3, not in the last.",
             "bare projection": "The projection has a normalization too.",
         },
     )
     right = [_Bottleneck, partial(_Bottleneck, place=1)]
-    c = trial.integer(2, 5)
+    c = trial.integer(3, 5)
     _same_with_all_shortcuts(trial, block_class, right, mistakes, c, 4 * c)
 
 
@@ -284,7 +287,8 @@ class _PreActivation(nn.Block):
             return _end(self.shortcut(X), Y, ends.get(fault))
         Y = self._before(1, self.bn1, X)
         reads_x = self.reads_x if len(self.shortcut) else fault != "identity reads activation"
-        shortcut = self.shortcut(X if reads_x else Y)
+        before_relu = fault == "projection before ReLU" and len(self.shortcut)
+        shortcut = self.shortcut(self.bn1(X) if before_relu else X if reads_x else Y)
         Y = self.conv2(self._before(2, self.bn2, self.conv1(Y)))
         if fault == "no shortcut":
             return Y
@@ -324,6 +328,8 @@ def preactivation(trial, block_class):
         "post-activation, ReLU": "This is the block of 2015. Here normalization and ReLU come "
         "before each convolution, and nothing after the addition.",
         "normalized projection": "The projection is a bare 1x1 convolution: no normalization on it.",
+        "projection before ReLU": "The projection reads the input, or what comes out of the first "
+        "ReLU: not what goes into it.",
         "identity reads activation": "Without a projection the shortcut is the block's input itself, "
         "before any normalization. Did you overwrite it?",
         "stride second": "The first 3x3 convolution carries the stride.",
@@ -501,7 +507,15 @@ def cifar_resnet(trial, make):
         X = trial.normal(4, colours, 12, 8)
         arguments = dict(zip(("depth", "num_classes"), arguments))
         blocks.same(
-            trial, case, make, arguments, X, [_cifar_resnet], mistakes, what="Your function"
+            trial,
+            case,
+            make,
+            arguments,
+            X,
+            [_cifar_resnet],
+            mistakes,
+            hints={"exceeds input": "Pool over whatever is left: the check's pictures are 12 x 8."},
+            what="Your function",
         )
 
 

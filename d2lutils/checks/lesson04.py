@@ -178,9 +178,9 @@ def block_parameters(trial, function):
             lambda c, k, L: (2 + 9 * k) * (L * c + k * (L - 1) * (L // 2)),
         ),
     ]
-    differ = [i for i in range(len(sizes)) if abs(seen[i] - right[i]) > 0.5]
-    if differ:  # name the first: its place in a list says nothing
-        what += ", here function({}, {}, {})".format(*sizes[differ[0]])
+    worst = numpy.argmax(numpy.abs(numpy.subtract(seen, right)))
+    if abs(seen[worst] - right[worst]) > 0.5:
+        what += ", here function({}, {}, {})".format(*sizes[worst])
     trial.equal(
         what,
         seen,
@@ -214,6 +214,10 @@ TRANSITIONS = [
             "Round down: floor(compression * num_channels).",
             {"width": lambda m, theta: int(theta * m) + 1},
         ),
+        (
+            "The compression is the share that stays, not the one that goes.",
+            {"width": lambda m, theta: m - int(theta * m)},
+        ),
         ("The compression has no effect yet.", {"width": lambda m, theta: m}),
         ("The compression need not be a half.", {"width": lambda m, theta: m // 2}),
         ("The convolution has no bias.", {"use_bias": True}),
@@ -246,7 +250,7 @@ def transition(trial, make):
 
     Source: Huang et al. 2017, section 3, "Pooling layers" and "Compression"; Table 1.
     """
-    for compression in (0.5, 0.25, 0.75, 0.4):
+    for compression in (0.25, 0.5, 0.75, 0.4):
         C = 4 * trial.integer(2, 4) + 3  # so that rounding up, down and to the nearest differ
         blocks.same(
             trial,
@@ -724,7 +728,10 @@ JOINTS = [
 def batch_doubles(trial, hypothesis_b, MapsAppended):
     """hypothesis_b: a letter; MapsAppended(num_convs, growth_rate): the repaired class, a dense block."""
     k = trial.integer(3, 6)
-    for case, C in (("as large as", k), ("unlike", k + 2)):
+    for case, C, mistakes in (
+        ("as large as", k, JOINTS + DENSE_BLOCKS),
+        ("unlike", k + 2, DENSE_BLOCKS),
+    ):
         blocks.same(
             trial,
             f"growth rate {case} the number of channels",
@@ -732,7 +739,7 @@ def batch_doubles(trial, hypothesis_b, MapsAppended):
             {"num_convs": trial.integer(3, 4), "growth_rate": k},
             trial.normal(3, C, 5, 4),
             [_maps],
-            JOINTS + DENSE_BLOCKS,
+            mistakes,
             shapes="The batch, the height and the width stay; the channels grow by growth_rate a layer.",
         )
 

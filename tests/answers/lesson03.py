@@ -426,7 +426,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((bottleneck(bias=True),), "No convolution has a bias"),
         ((bottleneck(default=2),), "as defaults"),
         ((lambda c, projection, strides: bottleneck()(c, projection, strides),), "as defaults"),
-        ((bottleneck(norm=lambda c: nn.BatchNorm(epsilon=1e-2)),), "usual settings"),
+        ((bottleneck(norm=lambda c: nn.BatchNorm(epsilon=1e-2)),), "settings the usual ones"),
         ((bottleneck(norm=lambda c: nn.BatchNorm(scale=False)),), "not all of them learn"),
         ((bottleneck(last=1),), "4 * num_channels channels"),
         ((lambda c, p, s: Residual(4 * c, p, s),), "Compare the weights"),
