@@ -28,15 +28,15 @@ class Sum(nn.Block):
 
 
 class OwnNorm(nn.Block):
-    """A normalization with PyTorch's names, which counts. Without statistics it is wrong."""
+    """A normalization with PyTorch's names, which counts. Without moving statistics it is wrong."""
 
-    def __init__(self, num_features, statistics=True):
+    def __init__(self, num_features, statistics=True, moving=True):
         super().__init__()
         ours, fixed = {"shape": (num_features,)}, {"differentiable": False}
         self.weight = self.params.get("weight", init="ones", **ours)
         self.bias = self.params.get("bias", init="zeros", **ours)
         self.steps = self.params.get("steps", shape=(1,), init="zeros", **fixed)
-        self.statistics = statistics
+        self.statistics, self.moving = statistics, moving
         if statistics:
             self.average = self.params.get("average", init="zeros", **ours, **fixed)
             self.spread = self.params.get("spread", init="ones", **ours, **fixed)
@@ -47,7 +47,7 @@ class OwnNorm(nn.Block):
         var = np.square(X - X.mean(**axes, keepdims=True)).mean(**axes)
         if self.statistics and not autograd.is_training():
             mean, var = self.average.data(), self.spread.data()
-        elif self.statistics:
+        elif self.moving:
             with autograd.pause():
                 self.average.set_data(0.9 * self.average.data() + 0.1 * mean)
                 self.spread.set_data(0.9 * self.spread.data() + 0.1 * var)
@@ -111,6 +111,20 @@ class IdleTwins(BottleneckByHand):
         Y = npx.relu(self.norms[0](self.middle(Y)))
         Y = self.norms[2](self.last(Y))
         return npx.relu(Y + (self.project_norm(self.project(X)) if self.has_projection else X))
+
+
+class WithoutReLU(BottleneckByHand):
+    """A layer of Gluon's that does not do what its name says."""
+
+    def __init__(self, num_channels, projection=False, strides=1):
+        super().__init__(num_channels, projection, strides)
+        self.norms = nn.Sequential()
+        self.norms.add(nn.BatchNormReLU(), nn.BatchNormReLU(), nn.BatchNorm())
+
+    def forward(self, X):
+        Y = self.last(self.norms[1](self.middle(self.norms[0](self.reduce(X)))))
+        shortcut = self.project_norm(self.project(X)) if self.has_projection else X
+        return npx.relu(self.norms[2](Y) + shortcut)
 
 
 def by_name(num_channels, *, strides=1, projection=False):
@@ -430,7 +444,9 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((bottleneck(norm=lambda c: nn.BatchNorm(scale=False)),), "not all of them learn"),
         ((bottleneck(last=1),), "4 * num_channels channels"),
         ((lambda c, p, s: Residual(4 * c, p, s),), "Compare the weights"),
-        ((bottleneck(norm=lambda c: OwnNorm(c, statistics=False)),), "keeps a running mean"),
+        ((bottleneck(norm=lambda c: OwnNorm(c, False, False)),), "keeps a running mean"),
+        ((bottleneck(norm=lambda c: OwnNorm(c, moving=False)),), "moves its running mean"),
+        ((WithoutReLU,), "leaves out its ReLU"),
         ((bottleneck(more=[nn.Dropout(0.5)]),), "while training"),
         ((IdleTwins,), "does nothing"),
         ((BottleneckByHand(4),), "not what it made"),

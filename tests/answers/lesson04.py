@@ -154,14 +154,14 @@ def refusing(condition):
 # --- 4.8a and 4.8d ---
 
 
-def thin_net(num_channels, growth_rate, num_convs, last=(nn.BatchNorm, relu), start=1):
-    """The specimen, repaired. Both exercises want the same."""
+def thin_net(num_channels, growth_rate, num_convs, last=(nn.BatchNorm, relu), start=1, most=9):
+    """The specimen, repaired. Both exercises want the same. most: how many transitions halve."""
     net = sequential(conv(start * num_channels))
     for i, n in enumerate(num_convs):
         net.add(DenseBlock(n, growth_rate))
         num_channels += n * growth_rate
         if i < len(num_convs) - 1:
-            num_channels = num_channels // 2
+            num_channels = num_channels // 2 if i < most else num_channels
             net.add(transition_block(num_channels))
     net.add(*(layer() for layer in last), nn.GlobalAvgPool2D(), nn.Dense(10))
     return net
@@ -383,6 +383,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("d", thin_net), "first go wrong"),
         (("b", lambda *numbers: thin_net(*numbers, start=2)), "Part by part"),
         (("b", lambda *numbers: thin_net(*numbers, last=(nn.BatchNorm,))), "The layers are there"),
+        (("b", lambda *numbers: thin_net(*numbers, most=2)), "Part by part"),
     ],
     "batch_doubles": [
         (("a", Appending), "why nothing crashes"),
@@ -405,5 +406,6 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("b", ShortNet), "bias is zero"),
         (("d", ShortNet), "ten times the maximum"),
         (("c", lambda *numbers: short_net(*numbers, start=2)), "the last dense block"),
+        (("c", lambda *numbers: short_net(*numbers, most=1)), "the last dense block"),
     ],
 }
