@@ -96,9 +96,9 @@ class Tried:
         for parameter, values in self.numbers.items():
             parameter.set_data(values)
 
-    def output(self, mode, hints=None):
+    def output(self, mode):
         self.restore()
-        return self.trial.forward(self.block, self.X, MODES[mode], hints)
+        return self.trial.forward(self.block, self.X, MODES[mode])
 
     def step(self, X, dY):
         self.restore()
@@ -152,8 +152,8 @@ def same(
 
     right: makers of blocks. mistakes: pairs of a hint and the maker of a block with that mistake;
     they are built only when something differs. shapes, order: the hints where it is none of them.
-    hints: for errors, by a piece of their message, as `Trial.call` has them. Returns the learner's block
-    and the right one, as `Tried`.
+    hints: for errors, by a piece of their message, as `Trial.call` has them. Returns the learner's
+    block and the right one, as `Tried`.
     """
     before = len(trial.passed)
     try:
@@ -299,10 +299,13 @@ def _same_gradients(trial, case, theirs, right):
         for key, gradients in expected.gradients.items():
             left = list(found.gradients[key])
             for gradient in gradients:  # each with the nearest: twins come in any order
-                nearest = numpy.argmin([_size(other - gradient) for other in left])
+                nearest = numpy.argmin([numpy.linalg.norm(other - gradient) for other in left])
                 pairs.append((left.pop(nearest), gradient))
-        rounding = 1e-5 * max(_size(gradient) for _, gradient in pairs)
-        same = [_size(one - other) <= 0.05 * _size(other) + rounding for one, other in pairs]
+        rounding = 1e-5 * max(numpy.linalg.norm(gradient) for _, gradient in pairs)
+        same = [
+            numpy.linalg.norm(one - other) <= 0.05 * numpy.linalg.norm(other) + rounding
+            for one, other in pairs
+        ]
         if all(same):
             break
     what = f"{case}: every parameter gets a gradient"
@@ -315,7 +318,3 @@ def _same_gradients(trial, case, theirs, right):
     trial.holds(f"{case}: the gradients of the parameters", all(same), HIDDEN)
     what = f"{case}: the running means and variances move"
     trial.holds(what, len(moved) >= len(right.statistics), STILL)
-
-
-def _size(gradient):
-    return float(numpy.sqrt(numpy.square(gradient).sum()))
