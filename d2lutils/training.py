@@ -1,18 +1,16 @@
 """Train and evaluate any Gluon block on arrays in memory."""
 
 import math
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
 import numpy
 from d2l import mxnet as d2l
-from IPython import get_ipython
-from IPython.display import display
 from mxnet import autograd, gluon, npx
 
 from .data import batches
+from .progress import Progress
 
 AHEAD = 4  # steps that Python may queue before it looks at a result
 SCHEDULES = ("one-cycle", "cosine", "constant")
@@ -91,7 +89,7 @@ def fit(
     trainer = gluon.Trainer(net.collect_params(), "sgd", settings)
     rng = numpy.random.default_rng(seed)
     steps_per_epoch = math.ceil(len(train[1]) / batch_size)
-    history, progress = History(), _Progress(verbose)
+    history, progress = History(), Progress(verbose)
 
     def settle(epoch, waiting):
         """Read the oldest result that is still on the device."""
@@ -194,36 +192,3 @@ def _prepare(net):
     if isinstance(net, gluon.HybridBlock) and not net._active:
         net.hybridize(static_alloc=True, static_shape=True)
     return device
-
-
-class _Progress:
-    """Finished epochs as lines, the running one as a bar that does not stay."""
-
-    def __init__(self, verbose):
-        self.verbose, self.lines, self.last = verbose, [], 0.0
-        self.handle = None
-        if verbose and get_ipython() is not None:
-            self.handle = display({"text/plain": ""}, raw=True, display_id=True)
-
-    def bar(self, epoch, fraction):
-        live = self.handle is not None or sys.stdout.isatty()
-        if self.verbose and live and time.perf_counter() - self.last > 0.2:
-            self.last = time.perf_counter()
-            bar = "█" * round(30 * fraction)
-            self._show(f"epoch {epoch + 1:2d}  {bar:░<30}  {fraction:4.0%}", end="\r")
-
-    def line(self, text):
-        if self.verbose:
-            self._show(text, end="\n")
-            self.lines.append(text)
-
-    def close(self):
-        if self.handle is not None:
-            self.handle.update({"text/plain": "\n".join(self.lines)}, raw=True)
-
-    def _show(self, text, end):
-        if self.handle is not None:
-            self.handle.update({"text/plain": "\n".join([*self.lines, text])}, raw=True)
-        else:
-            width = 50 if sys.stdout.isatty() else 0  # to the end of a bar that stood there
-            print(f"{text:<{width}}", end=end, flush=True)

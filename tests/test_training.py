@@ -5,7 +5,7 @@ import math
 import types
 
 import d2lutils
-from d2lutils import BatchNorm, History, batches, evaluate, fit, lenet, training
+from d2lutils import BatchNorm, History, batches, evaluate, fit, lenet, progress, training
 from d2lutils.training import renew_statistics
 
 import mxnet as mx
@@ -464,7 +464,7 @@ def on_a_terminal(text):
 
 def watch(monkeypatch):
     stdout = types.SimpleNamespace(isatty=lambda: True)
-    monkeypatch.setattr(training, "sys", types.SimpleNamespace(stdout=stdout))
+    monkeypatch.setattr(progress, "sys", types.SimpleNamespace(stdout=stdout))
 
 
 @pytest.fixture
