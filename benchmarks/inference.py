@@ -35,13 +35,12 @@ def trained():
 def _train(path):
     """Two short epochs; the file appears all at once, so that nobody reads half of it."""
     from d2lutils import fashion_mnist, fit, resnet18, seed_everything
-
-    from mxnet import init
+    from d2lutils.nets import he
 
     seed_everything(0)
     train, test = fashion_mnist(10_240)
     net = resnet18()
-    net.initialize(init.MSRAPrelu(slope=0))
+    net.initialize(he())
     fit(net, train, num_epochs=2, lr=0.03, verbose=False)
     arrays = [parameter.data() for parameter in net.collect_params().values()]
     unfinished = path.with_suffix(f".{os.getpid()}.npz")

@@ -76,12 +76,13 @@ def mib_by_formula(batch_size, in_parts):
 def make(in_parts, hybridize):
     """A DenseNet, the same at each call, and its parts; `hybridize`: how, or None."""
     from d2lutils import densenet, seed_everything
+    from d2lutils.nets import he
 
-    from mxnet import init, np
+    from mxnet import np
 
     seed_everything(0)
     net = densenet()
-    net.initialize(init.MSRAPrelu(slope=0))
+    net.initialize(he())
     net(np.zeros((1, 1, 32, 32)))  # the weights get their shapes and values
     parts = [net[:4], *net[4:11], net[11:]] if in_parts else [net]  # stem, blocks between, head
     for part in parts:

@@ -20,7 +20,9 @@ RECIPES = {"quick": ((16, 32, 64, 128), 3), "good": ((32, 64, 128, 128), 12)}  #
 
 def network(channels):
     """(N, 1, 28, 28) to scores: four convolutions, the first with stride 2, in a `Mirrored` block."""
-    from mxnet import autograd, init, np
+    from d2lutils.nets import he
+
+    from mxnet import autograd, np
     from mxnet.gluon import nn
 
     class Mirrored(nn.Block):
@@ -47,7 +49,7 @@ def network(channels):
     body.add(*convolution(first, kernel_size=5, strides=2), *convolution(second), nn.MaxPool2D())
     body.add(*convolution(third), nn.MaxPool2D(), *convolution(fourth))
     body.add(nn.GlobalAvgPool2D(), nn.Dense(10))
-    body.initialize(init.MSRAPrelu(slope=0))
+    body.initialize(he())
     body.hybridize(static_alloc=True, static_shape=True)
     return Mirrored(body)
 
@@ -73,10 +75,11 @@ def book(name, seed, target=0.9, num_epochs=10, patience=480):
 
     d2l = the_book()
     from d2lutils import lenet, resnet18, seed_everything
-    from d2lutils.experiments import gluon_norm
+
+    from mxnet.gluon import nn
 
     seed_everything(seed)
-    net, lr = (lenet(gluon_norm), 1.0) if name == "BN-LeNet" else (resnet18(), 0.05)
+    net, lr = (lenet(nn.BatchNorm), 1.0) if name == "BN-LeNet" else (resnet18(), 0.05)
     accuracies, evaluate = [], d2l.evaluate_accuracy_gpu
 
     def watch(net, loader):

@@ -10,13 +10,13 @@ def course_net(name):
     """A network of the course, with the initialization that suits it."""
     import d2lutils
     from d2lutils import densenet, lenet, resnet18
-    from d2lutils.experiments import gluon_norm
+    from d2lutils.nets import he
 
-    from mxnet import init
+    from mxnet.gluon import nn
 
-    make = {"BN-LeNet": lambda: lenet(gluon_norm, "relu"), "ResNet-18": resnet18}
+    make = {"BN-LeNet": lambda: lenet(nn.BatchNorm, "relu"), "ResNet-18": resnet18}
     net = make.get(name, densenet)()
-    net.initialize(init.MSRAPrelu(slope=0))
+    net.initialize(he())
     return net
 
 

@@ -1,23 +1,25 @@
 """LeNet-5 (LeCun et al. 1998), with or without a normalization before each activation."""
 
-from mxnet import gluon
 from mxnet.gluon import nn
+
+from .nets import sequential
+from .norm import make_norm
 
 
 def lenet(norm=None, activation="sigmoid", num_classes=10):
     """LeNet for images (N, 1, 32, 32); returns scores (N, num_classes).
 
-    norm: what to put between each layer and its activation, called as norm(num_features,
-    num_dims), for example `BatchNorm`; None leaves it out.
+    norm: makes what stands between each layer and its activation, such as `nn.BatchNorm` or
+    `BatchNorm` (see `make_norm`); None leaves it out.
     activation: any name that `nn.Activation` knows, such as "sigmoid" or "relu".
     Source: LeCun et al. 1998, section II.B, with average pooling and a plain output layer.
     """
 
     def step(layer, num_features, num_dims):
-        normalization = [norm(num_features, num_dims)] if norm else []
+        normalization = [make_norm(norm, num_features, num_dims)] if norm else []
         return [layer, *normalization, nn.Activation(activation)]
 
-    layers = [
+    return sequential(
         *step(nn.Conv2D(6, kernel_size=5), 6, 4),  # (N, 6, 28, 28)
         nn.AvgPool2D(pool_size=2, strides=2),  # (N, 6, 14, 14)
         *step(nn.Conv2D(16, kernel_size=5), 16, 4),  # (N, 16, 10, 10)
@@ -25,8 +27,4 @@ def lenet(norm=None, activation="sigmoid", num_classes=10):
         *step(nn.Dense(120), 120, 2),
         *step(nn.Dense(84), 84, 2),
         nn.Dense(num_classes),
-    ]
-    hybrid = all(isinstance(layer, gluon.HybridBlock) for layer in layers)
-    net = nn.HybridSequential() if hybrid else nn.Sequential()
-    net.add(*layers)
-    return net
+    )

@@ -1,49 +1,50 @@
-"""Batch normalization as notebook 01 builds it (Ioffe & Szegedy 2015, Algorithms 1 and 2)."""
+"""Batch normalization as notebook 01 builds it (Ioffe & Szegedy 2015, Algorithms 1 and 2), other
+normalizations, and how a network gets the one that it is asked for."""
 
-from mxnet import autograd, np
+import inspect
+
+from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import nn
 
 
 def batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):
     """Normalize each channel of X; return the output and both moving averages.
 
-    X: (N, C) or (N, C, H, W), float32 or float64. The other four arrays: (C,). While training,
-    mean and variance are those of the batch and the averages move: `momentum` is the weight of
-    the old value, the variance is biased (divided by the number of values). In prediction the
-    averages are used.
+    X: (N, C) or (N, C, H, W), of any floating-point type (float16 while a channel has fewer than
+    65,504 numbers). The other four arrays have X's type and the shape (1, C) or (1, C, 1, 1).
+    While training, mean and variance are those of the batch and the averages move: `momentum` is
+    the weight of the old value, the variance is biased (divided by the number of values). In
+    prediction the averages are used.
     Source: Ioffe & Szegedy 2015, section 3; momentum and variance as in MXNet.
     """
-    by_channel = X.swapaxes(0, 1)  # (C, N) or (C, N, H, W)
-    rows = by_channel.reshape(X.shape[1], -1)  # (C, m): a row is what shares a mean
-    ones = np.ones_like(rows[0])  # (m,)
-    training, m = autograd.is_training(), len(ones)
-    mean = np.dot(rows, ones) / m if training else moving_mean
-    centred = rows - np.outer(mean, ones)
-    var = np.dot(np.square(centred), ones) / m if training else moving_var
-    scale = gamma / np.sqrt(var + eps)
-    Y = np.outer(scale, ones) * centred + np.outer(beta, ones)
-    if training:
+    axes = (0, *range(2, X.ndim))  # every axis but the channels'
+    if autograd.is_training():
+        mean = X.mean(axis=axes, keepdims=True)
+        var = np.square(X - mean).mean(axis=axes, keepdims=True)
         moving_mean = momentum * moving_mean + (1 - momentum) * mean
         moving_var = momentum * moving_var + (1 - momentum) * var
-    return Y.reshape(by_channel.shape).swapaxes(0, 1), moving_mean, moving_var
+    else:
+        mean, var = moving_mean, moving_var
+    X_hat = (X - mean) / np.sqrt(var + eps)
+    return gamma * X_hat + beta, moving_mean, moving_var
 
 
 def batch_norm_backward(dY, X, gamma, eps):
     """Gradients of a loss with respect to X, gamma and beta, given dY, that with respect to Y.
 
-    dY, X: (N, C) or (N, C, H, W); gamma: (C,). Training mode: the batch's own statistics.
+    dY, X: (N, C) or (N, C, H, W); gamma and its gradient, and beta's: (1, C) or (1, C, 1, 1).
+    Training mode: the batch's own statistics.
     Source: Ioffe & Szegedy 2015, section 3, simplified; notebook 01 derives it.
     """
     axes = (0, *range(2, X.ndim))
-    shape = (1, -1) + (1,) * (X.ndim - 2)
-    centred = X - X.mean(axis=axes, keepdims=True)
-    std = np.sqrt((centred**2).mean(axis=axes, keepdims=True) + eps)
-    X_hat = centred / std
-    dgamma = (dY * X_hat).sum(axis=axes)
-    dbeta = dY.sum(axis=axes)
-    m = X.size // X.shape[1]  # values in a channel
-    projected = (dbeta.reshape(shape) + X_hat * dgamma.reshape(shape)) / m
-    return gamma.reshape(shape) / std * (dY - projected), dgamma, dbeta
+    mean = X.mean(axis=axes, keepdims=True)
+    var = np.square(X - mean).mean(axis=axes, keepdims=True)
+    X_hat = (X - mean) / np.sqrt(var + eps)
+    dbeta = dY.sum(axis=axes, keepdims=True)
+    dgamma = (dY * X_hat).sum(axis=axes, keepdims=True)
+    m = X.size // X.shape[1]  # numbers that share a mean
+    dX = gamma / np.sqrt(var + eps) * (dY - dbeta / m - X_hat * dgamma / m)
+    return dX, dgamma, dbeta
 
 
 class BatchNorm(nn.Block):
@@ -57,8 +58,8 @@ class BatchNorm(nn.Block):
         super().__init__()
         if num_dims not in (2, 4):
             raise ValueError(f"num_dims must be 2 (dense) or 4 (convolution), not {num_dims!r}.")
-        self.num_dims, self.eps, self.momentum = num_dims, eps, momentum
-        shape = (num_features,)
+        self.eps, self.momentum = eps, momentum
+        shape = (1, num_features) + (1,) * (num_dims - 2)
         fixed = {"shape": shape, "differentiable": False}
         self.gamma = self.params.get("gamma", shape=shape, init="ones")
         self.beta = self.params.get("beta", shape=shape, init="zeros")
@@ -66,14 +67,100 @@ class BatchNorm(nn.Block):
         self.moving_var = self.params.get("moving_var", init="ones", **fixed)
 
     def forward(self, X):
-        C = self.gamma.shape[0]
-        if X.ndim != self.num_dims or X.shape[1] != C:
-            expected = f"(N, {C})" if self.num_dims == 2 else f"(N, {C}, H, W)"
+        _, C, *positions = self.gamma.shape
+        if X.ndim != len(self.gamma.shape) or X.shape[1] != C:
+            expected = f"(N, {C}, H, W)" if positions else f"(N, {C})"
             raise ValueError(f"BatchNorm expects an input of shape {expected}, not {X.shape}.")
         parameters = (self.gamma, self.beta, self.moving_mean, self.moving_var)
         gamma, beta, mean, var = (p.data(X.ctx).as_np_ndarray() for p in parameters)
         Y, new_mean, new_var = batch_norm(X, gamma, beta, mean, var, self.eps, self.momentum)
-        if autograd.is_training():
-            with autograd.pause():  # bookkeeping, not part of the gradient
-                mean[:], var[:] = new_mean, new_var
+        with autograd.pause():  # bookkeeping, not part of the gradient
+            mean[:], var[:] = new_mean, new_var
         return Y
+
+
+def load_parameters(net, path):
+    """Load a file of `save_parameters` into `net`, whichever layer either has: ours or Gluon's.
+
+    nn.BatchNorm keeps the four arrays of `BatchNorm`, but in the shape (C,), and calls two of them
+    running_mean and running_var. Everything else must agree. net: has seen an input.
+    Raises ValueError, and loads nothing, when the file is of another net.
+    """
+
+    def common(name):
+        return name.replace("running_", "moving_")
+
+    parameters = {common(name): p for name, p in net._collect_params_with_prefix().items()}
+    values = {common(name): value for name, value in npx.load(path).items()}
+    shapes = {name: p.data().squeeze().shape for name, p in parameters.items()}
+    if shapes != {name: value.squeeze().shape for name, value in values.items()}:
+        wrong = sorted(shapes.keys() ^ values.keys()) or "the shapes"
+        raise ValueError(f"This file is of another net, nothing was loaded: compare {wrong}.")
+    for name, p in parameters.items():
+        p.set_data(values[name].reshape(p.shape))
+
+
+class GroupNorm(nn.Block):
+    """Normalize the channels of each image in groups, for (N, C, H, W); one group: layer norm.
+
+    num_groups divides num_channels, else ValueError. Both halves are done by MXNet's fast batch
+    normalization: the first takes each group of each image for a channel, the second is frozen at
+    mean 0 and variance 1, and applies gamma and beta, both (C,).
+    Source: Wu & He 2018, section 3. (Gluon's own has one gamma a group, and no NumPy interface.)
+    """
+
+    def __init__(self, num_channels, num_groups=1, eps=1e-5):
+        super().__init__()
+        if num_channels % num_groups:
+            raise ValueError(f"{num_channels} channels do not fall into {num_groups} equal groups.")
+        self.num_groups, self.eps = num_groups, eps
+        self.gamma = self.params.get("gamma", shape=(num_channels,), init="ones")
+        self.beta = self.params.get("beta", shape=(num_channels,), init="zeros")
+
+    def forward(self, X):
+        rows = X.shape[0] * self.num_groups
+        zero, one = np.zeros(rows, ctx=X.ctx), np.ones(rows, ctx=X.ctx)
+        with autograd.train_mode():  # always by its own statistics
+            Z = X.reshape(1, rows, -1)
+            Y = npx.batch_norm(Z, one, zero, zero.copy(), one.copy(), eps=self.eps)
+        channels = X.shape[1]
+        zero, one = np.zeros(channels, ctx=X.ctx), np.ones(channels, ctx=X.ctx)
+        affine = {"eps": 0, "fix_gamma": False, "use_global_stats": True}
+        gamma, beta = self.gamma.data(X.ctx), self.beta.data(X.ctx)
+        return npx.batch_norm(Y.reshape(X.shape), gamma, beta, zero, one, **affine)
+
+
+class Noise(nn.Block):
+    """While training, a random scale and shift for each image and channel, drawn anew each time.
+
+    Around means that change from step to step, so no layer sees the same distribution twice.
+    Source: Santurkar et al. 2018, section 2.1 and its appendix on noise.
+    """
+
+    def forward(self, X):  # (N, C, H, W)
+        if not autograd.is_training():
+            return X
+        channels = (1, X.shape[1], 1, 1)
+        shift, scale = np.random.uniform(-0.5, 0.5, channels), np.random.uniform(1, 1.25, channels)
+        images = (*X.shape[:2], 1, 1)
+        shift = shift + np.random.uniform(-0.1, 0.1, images)
+        scale = scale + 0.1 * np.random.normal(0, 1, images)
+        return X * scale.as_in_ctx(X.ctx) + shift.as_in_ctx(X.ctx)
+
+
+def make_norm(norm, num_features, num_dims):
+    """The layer that `norm` makes for (N, num_features), num_dims 2, or (N, num_features, H, W), 4.
+
+    norm: a class or function of (num_features, num_dims), of num_features, or of nothing, such as
+    `BatchNorm`, `GroupNorm` and `nn.BatchNorm`; what has a default is left at its default.
+    Raises ValueError when norm makes no layer, or is one itself.
+    """
+    cure = "norm must be a class or function that makes a layer, such as nn.BatchNorm (no brackets)"
+    if isinstance(norm, gluon.Block) or not callable(norm):
+        raise ValueError(f"{cure}, not {norm!r}.")
+    asked = [p for p in inspect.signature(norm).parameters.values() if p.default is p.empty]
+    asked = [p for p in asked if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    layer = norm(*(num_features, num_dims)[: len(asked)])
+    if not isinstance(layer, gluon.Block):
+        raise ValueError(f"{cure}; this one made {layer!r}.")
+    return layer

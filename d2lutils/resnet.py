@@ -1,7 +1,9 @@
 """Residual networks (He et al. 2015): the block, ResNet-18 and the small nets for CIFAR-size images."""
 
-from mxnet import gluon
 from mxnet.gluon import nn
+
+from .nets import sequential
+from .norm import make_norm
 
 
 class Residual(nn.HybridBlock):
@@ -98,8 +100,8 @@ def small_resnet(depth, width=16, shortcut=True, num_classes=10):
 def plain_net(depth, width=16, norm=None, num_classes=10):
     """The plain net of `small_resnet`'s shape, with any normalization or none.
 
-    norm: what to put between each convolution and its ReLU, called as norm(num_features,
-    num_dims), as `lenet` has it; without one the convolutions have biases.
+    norm: makes what stands between each convolution and its ReLU, as in `lenet`; without one the
+    convolutions have biases.
     Raises ValueError for a depth that is not 6n + 2.
     """
     n = _blocks_in_a_stage(depth)
@@ -108,10 +110,6 @@ def plain_net(depth, width=16, norm=None, num_classes=10):
     for before, c in zip([width, *channels], channels):
         strides = 2 if c > before else 1
         layers.append(nn.Conv2D(c, 3, strides, padding=1, use_bias=norm is None))
-        layers += [norm(c, 4)] if norm else []
+        layers += [make_norm(norm, c, 4)] if norm else []
         layers.append(nn.Activation("relu"))
-    layers += [nn.GlobalAvgPool2D(), nn.Dense(num_classes)]
-    hybrid = all(isinstance(layer, gluon.HybridBlock) for layer in layers)
-    net = nn.HybridSequential() if hybrid else nn.Sequential()
-    net.add(*layers)
-    return net
+    return sequential(*layers, nn.GlobalAvgPool2D(), nn.Dense(num_classes))

@@ -6,25 +6,20 @@ import math
 import subprocess
 import sys
 
-from d2lutils import (
-    History,
-    evaluate,
-    experiments,
-    fit,
-    lenet,
-    recording,
-    seed_everything,
-    training,
-)
-from d2lutils.recording import Experiment
+from d2lutils import History, evaluate, experiments, fit, lenet, seed_everything, training
+from d2lutils.data import half_size
+from d2lutils.experiments import __main__ as command
+from d2lutils.experiments import recording, runs
+from d2lutils.experiments.recording import Experiment
+from d2lutils.experiments.runs import EXPERIMENTS, NORMS
+from d2lutils.nets import he
+from d2lutils.norm import GroupNorm, Noise, make_norm
 
 import numpy
 import pytest
 from joblib import parallel_config
 from mxnet import autograd, init, np
 from mxnet.gluon import nn
-
-EXPERIMENTS = experiments.EXPERIMENTS
 
 
 def made(net, *shape):
@@ -52,7 +47,7 @@ def group_norm(X, groups, eps=1e-5):
 
 @pytest.mark.parametrize("groups", [1, 4])
 def test_group_norm_and_its_gradients_are_numpys(groups):
-    layer = experiments.GroupNorm(8, groups)
+    layer = GroupNorm(8, groups)
     layer.initialize()
     rng = numpy.random.default_rng(0)
     X, dY = rng.normal(1, 2, (2, 8, 3, 2)), rng.normal(size=(2, 8, 3, 2))
@@ -85,12 +80,12 @@ def test_group_norm_and_its_gradients_are_numpys(groups):
 
 def test_noise_does_nothing_in_prediction():
     X = np.random.normal(size=(2, 3, 4, 4))
-    assert (experiments.Noise()(X) == X).all()
+    assert (Noise()(X) == X).all()
 
 
 def test_noise_scales_and_shifts_each_image_and_channel_anew_while_training():
     seed_everything(0)
-    layer, X = experiments.Noise(), np.random.normal(size=(2000, 2, 1, 2))
+    layer, X = Noise(), np.random.normal(size=(2000, 2, 1, 2))
     with autograd.train_mode():
         runs = [layer(X).asnumpy().astype("float64") for _ in range(40)]
     X = X.asnumpy()
@@ -113,16 +108,21 @@ def test_noise_scales_and_shifts_each_image_and_channel_anew_while_training():
 
 def test_each_normalization_has_its_name():
     assert EXPERIMENTS["noise"].settings[-1]["norm"] == "batch and noise"
-    layers = {name: norm and norm(8, 4) for name, norm in experiments.NORMS.items()}
+    layers = {name: norm and make_norm(norm, 8, 4) for name, norm in NORMS.items()}
     assert layers["none"] is None and isinstance(layers["batch"], nn.BatchNorm)
-    assert [type(layer) for layer in layers["batch and noise"]] == [nn.BatchNorm, experiments.Noise]
+    assert [type(layer) for layer in layers["batch and noise"]] == [nn.BatchNorm, Noise]
     groups = {name: layers[name].num_groups for name in ("layer", "group")}
     assert groups == {"layer": 1, "group": 4}
 
 
+def test_groups_that_do_not_divide_the_channels_are_refused():
+    with pytest.raises(ValueError, match="8 channels do not fall into 3 equal groups"):
+        GroupNorm(8, 3)
+
+
 def test_normalization_moves_behind_the_activation():
-    before = lenet(experiments.gluon_norm, "relu")
-    after = [type(layer) for layer in experiments.norm_last(before)]
+    before = lenet(nn.BatchNorm, "relu")
+    after = [type(layer) for layer in runs.norm_last(before)]
     before = [type(layer) for layer in before]
     image, vector = [nn.Conv2D, nn.AvgPool2D], [nn.Dense]
     for kinds, both in (
@@ -140,7 +140,7 @@ def test_normalization_moves_behind_the_activation():
 def test_he_scales_the_standard_deviation(scale):
     seed_everything(0)
     net = nn.Dense(300, in_units=200)
-    net.initialize(experiments.he(scale))
+    net.initialize(he(scale))
     found = net.weight.data().asnumpy()
     assert found.std() == pytest.approx(scale * (2 / 200) ** 0.5, rel=0.02)
     assert (numpy.abs(found) > 3 * found.std()).any()  # normal, not uniform
@@ -149,7 +149,7 @@ def test_he_scales_the_standard_deviation(scale):
 def test_half_size_averages_four_pixels():
     X = np.zeros((1, 1, 32, 32))
     X[0, 0, 0, 0] = 4
-    small, _ = experiments.half_size((X, np.zeros(1)))
+    small, _ = half_size((X, np.zeros(1)))
     assert small.shape == (1, 1, 16, 16) and small[0, 0, 0, 0] == 1 and small.sum() == 1
 
 
@@ -158,19 +158,19 @@ def few(fashion, monkeypatch):
     """Fashion-MNIST with 60 test images."""
     (X, y), test = fashion
     test = tuple(part[:60] for part in test)
-    monkeypatch.setattr(experiments, "fashion_mnist", lambda num: ((X[:num], y[:num]), test))
-    experiments._images.cache_clear()
+    monkeypatch.setattr(runs, "fashion_mnist", lambda num: ((X[:num], y[:num]), test))
+    runs._images.cache_clear()
     yield (X, y), test
-    experiments._images.cache_clear()
+    runs._images.cache_clear()
 
 
 def test_images_come_in_three_sizes(few):
     (X, y), (X_test, y_test) = few
     for size in (32, 28, 16):
-        (images, labels), (test_images, test_labels) = experiments._images(50, size)
+        (images, labels), (test_images, test_labels) = runs._images(50, size)
         assert images.shape == (50, 1, size, size) and (labels == y[:50]).all()
         assert test_images.shape == (60, 1, size, size) and (test_labels == y_test).all()
-    cut = experiments._images(50, 28)[0][0]
+    cut = runs._images(50, 28)[0][0]
     assert (cut == X[:50, :, 2:30, 2:30]).all() and cut.sum() == X[:50].sum()
 
 
@@ -183,13 +183,13 @@ def test_a_divergence_gives_nothing_for_the_rest_of_the_epochs(monkeypatch):
         error.history = History([0.5], [0.8], [0.6], [0.7], [1.0])
         raise error
 
-    monkeypatch.setattr(experiments, "fit", diverges)
-    first, *rest = experiments._epochs(None, None, "test images", 3)
+    monkeypatch.setattr(runs, "fit", diverges)
+    first, *rest = runs._epochs(None, None, "test images", 3)
     names = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
     assert first == dict(zip(names, [0.5, 0.8, 0.6, 0.7]))
     assert len(rest) == 2 and all(list(row) == names for row in rest)
     assert all(math.isnan(value) for row in rest for value in row.values())
-    assert list(experiments._epochs(None, None, None, 3)[2]) == names[:2]
+    assert list(runs._epochs(None, None, None, 3)[2]) == names[:2]
 
 
 def test_a_run_that_was_stopped_by_hand_is_no_result(monkeypatch):
@@ -198,19 +198,19 @@ def test_a_run_that_was_stopped_by_hand_is_no_result(monkeypatch):
 
     net, _ = made(nn.Dense(2), 8, 3)
     train = np.ones((8, 3)), np.zeros(8, dtype="int64")
-    assert len(experiments._epochs(net, train, None, 2)) == 2
+    assert len(runs._epochs(net, train, None, 2)) == 2
     epochs = iter([evaluate, ctrl_c])
     monkeypatch.setattr(training, "evaluate", lambda *args: next(epochs)(*args))
     with pytest.raises(KeyboardInterrupt):
-        experiments._epochs(net, train, train, 2)
+        runs._epochs(net, train, train, 2)
 
 
 def test_accuracy_by_batch_takes_the_statistics_of_each_batch_and_leaves_the_net_alone(fashion):
     X, y = (np.concatenate([part, part[:20]]) for part in fashion[0])  # batches of 250 and of 70
-    net, _ = made(lenet(experiments.gluon_norm, "relu"), 2, 1, 32, 32)
+    net, _ = made(lenet(nn.BatchNorm, "relu"), 2, 1, 32, 32)
     fit(net, fashion[0], num_epochs=1, lr=0.1, verbose=False)
     before = [p.data().asnumpy() for p in net.collect_params().values()]
-    accuracy = experiments._accuracy_by_batch(net, (X, y))
+    accuracy = runs._accuracy_by_batch(net, (X, y))
     assert all(
         (a == p.data().asnumpy()).all() for a, p in zip(before, net.collect_params().values())
     )
@@ -293,7 +293,7 @@ def trained(few, monkeypatch):
         calls.append((net, train[0].shape[1:], test is not None, settings))
         return History(*[[0.5] * num_epochs for _ in range(5)])
 
-    monkeypatch.setattr(experiments, "fit", noted)
+    monkeypatch.setattr(runs, "fit", noted)
     return calls
 
 
@@ -316,7 +316,7 @@ def depth_of(net):
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("network", ["LeNet", "plain-20"])
 def test_learning_rates_are_constant_and_alone(trained, network, norm):
-    experiments.learning_rates(20, 3, 7, network, norm, 0.3)
+    runs.learning_rates(20, 3, 7, network, norm, 0.3)
     [(net, shape, tested, settings)] = trained
     assert settings == CONSTANT | {"lr": 0.3} and not tested
     assert bool(layers_in(net, nn.BatchNorm)) == (norm == "batch")
@@ -329,7 +329,7 @@ def test_learning_rates_are_constant_and_alone(trained, network, norm):
 
 
 def test_momentum_is_0_9(trained):
-    experiments.momentum(20, 3, 7, "batch", 0.3)
+    runs.momentum(20, 3, 7, "batch", 0.3)
     [(net, shape, tested, settings)] = trained
     assert settings == CONSTANT | {"lr": 0.3, "momentum": 0.9} and not tested
     assert shape == (1, 32, 32) and len(layers_in(net, nn.BatchNorm)) == 4
@@ -339,7 +339,7 @@ def test_momentum_is_0_9(trained):
 @pytest.mark.parametrize("scale", [0.1, 10.0])
 def test_the_initial_scale_is_that_of_the_hidden_layers(trained, norm, scale):
     seed_everything(0)
-    experiments.initial_scale(20, 3, 7, norm, scale)
+    runs.initial_scale(20, 3, 7, norm, scale)
     [(net, _, _, settings)] = trained
     assert settings == CONSTANT | {"lr": 0.1}
     *hidden, last = deviations(net)
@@ -352,16 +352,16 @@ def test_the_initial_scale_is_that_of_the_hidden_layers(trained, norm, scale):
 
 @pytest.mark.parametrize(("size", "rate"), [(2, 0.1 / 64), (256, 0.2)])
 def test_the_rate_grows_with_the_batch(trained, size, rate):
-    experiments.batch_size(20, 3, 7, "group", size)
+    runs.batch_size(20, 3, 7, "group", size)
     [(net, shape, tested, settings)] = trained
     assert settings == {"lr": pytest.approx(rate), "batch_size": size, "seed": 7} and tested
     assert shape == (1, 16, 16) and depth_of(net) == 8
-    assert {layer.num_groups for layer in layers_in(net, experiments.GroupNorm)} == {4}
+    assert {layer.num_groups for layer in layers_in(net, GroupNorm)} == {4}
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_the_normalization_stands_where_placement_says(trained, place):
-    experiments.placement(20, 3, 7, place)
+    runs.placement(20, 3, 7, place)
     [(net, _, tested, settings)] = trained
     assert settings == {"lr": 0.3, "momentum": 0.0, "seed": 7} and tested
     kinds = [type(layer) for layer in net]
@@ -371,7 +371,7 @@ def test_the_normalization_stands_where_placement_says(trained, place):
 
 @pytest.mark.parametrize("shortcut", [False, True])
 def test_depth_is_that_of_the_net(trained, shortcut):
-    experiments.depth(20, 3, 7, 14, shortcut)
+    runs.depth(20, 3, 7, 14, shortcut)
     [(net, shape, tested, settings)] = trained
     assert settings == {"lr": 0.1, "schedule": "constant", "seed": 7} and tested
     assert shape == (1, 16, 16) and depth_of(net) == 14
@@ -380,10 +380,10 @@ def test_depth_is_that_of_the_net(trained, shortcut):
 
 @pytest.mark.parametrize("norm", ["none", "batch", "batch and noise"])
 def test_noise_stands_behind_each_normalization(trained, norm):
-    experiments.noise(20, 3, 7, norm, 0.1)
+    runs.noise(20, 3, 7, norm, 0.1)
     [(net, shape, tested, settings)] = trained
     assert settings == CONSTANT | {"lr": 0.1} and not tested and shape == (1, 16, 16)
-    counts = [len(layers_in(net, kind)) for kind in (nn.BatchNorm, experiments.Noise)]
+    counts = [len(layers_in(net, kind)) for kind in (nn.BatchNorm, Noise)]
     assert counts == {"none": [0, 0], "batch": [19, 0], "batch and noise": [19, 19]}[norm]
 
 
@@ -391,7 +391,7 @@ def test_noise_stands_behind_each_normalization(trained, norm):
 @pytest.mark.parametrize("recipe", ["course", "book"])
 def test_a_recipe_is_one_and_the_same_for_all_networks(trained, network, recipe):
     seed_everything(0)
-    experiments.networks(20, 3, 7, network, recipe)
+    runs.networks(20, 3, 7, network, recipe)
     [(net, shape, tested, settings)] = trained
     assert 0 < settings.pop("lr") <= 1 and tested and shape == (1, 32, 32)
     book = CONSTANT | {"batch_size": 256}
@@ -412,11 +412,11 @@ def test_a_recipe_is_one_and_the_same_for_all_networks(trained, network, recipe)
 def test_swing_measures_without_a_trace_in_the_training(few):
     """The losses and test accuracies are those of a net that is trained and nothing else."""
     seed_everything(0)
-    rows = experiments.swing(100, 3, 7, "cosine", 0.5)
-    train, test = experiments._images(100, 28)
+    rows = runs.swing(100, 3, 7, "cosine", 0.5)
+    train, test = runs._images(100, 28)
     seed_everything(0)
-    net = lenet(experiments.gluon_norm)
-    for block in (net, lenet(experiments.gluon_norm)):
+    net = lenet(nn.BatchNorm)
+    for block in (net, lenet(nn.BatchNorm)):
         block.initialize(init.Xavier())
         block(train[0][:2])
     small = tuple(part[:1000] for part in test)
@@ -427,7 +427,7 @@ def test_swing_measures_without_a_trace_in_the_training(few):
         values = [row[name] for name in TRAIN + TEST]
         assert values == [getattr(history, name)[0] for name in TRAIN + TEST]
         assert row["small_test_accuracy"] == evaluate(net, small)[1]
-        assert row["batch_statistics"] == experiments._accuracy_by_batch(net, test)
+        assert row["batch_statistics"] == runs._accuracy_by_batch(net, test)
 
 
 def test_swing_averages_the_weights_of_the_last_five_epochs(few, monkeypatch):
@@ -444,9 +444,9 @@ def test_swing_averages_the_weights_of_the_last_five_epochs(few, monkeypatch):
         if net is not nets[0]:
             averages.append(list(net.collect_params().values())[0].data().asnumpy())
 
-    monkeypatch.setattr(experiments, "fit", noted)
-    monkeypatch.setattr(experiments, "renew_statistics", seen)
-    experiments.swing(100, 7, 7, "constant", 1.0)
+    monkeypatch.setattr(runs, "fit", noted)
+    monkeypatch.setattr(runs, "renew_statistics", seen)
+    runs.swing(100, 7, 7, "constant", 1.0)
     assert len(averages) == len(weights) == 7
     for epoch, found in enumerate(averages):
         expected = numpy.mean(weights[max(0, epoch - 4) : epoch + 1], axis=0)
@@ -454,7 +454,7 @@ def test_swing_averages_the_weights_of_the_last_five_epochs(few, monkeypatch):
 
 
 def test_an_average_of_one_is_the_net_itself(few):
-    [row] = experiments.swing(300, 1, 7, "constant", 1.0)
+    [row] = runs.swing(300, 1, 7, "constant", 1.0)
     assert row["averaged"] == row["recalibrated"]
 
 
@@ -465,10 +465,15 @@ def one(images, epochs, seed, norm):
     return [{"loss": seed + epoch / 10} for epoch in range(epochs)]
 
 
+def lost(images, epochs, seed, norm):
+    return [{"loss": math.nan if seed == 1 else seed + epoch / 10} for epoch in range(epochs)]
+
+
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """An experiment of two settings; results go to a folder of their own."""
-    monkeypatch.setattr(experiments, "FOLDER", tmp_path)
+    for module in (experiments, command):
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
     settings = [{"norm": "none"}, {"norm": "batch"}]
     monkeypatch.setitem(EXPERIMENTS, "tiny", Experiment(one, settings, images=20, epochs=2))
     return tmp_path
@@ -478,7 +483,7 @@ def tiny(monkeypatch, tmp_path):
 def recorded(monkeypatch):
     """What `record` is called with, and no more than that."""
     calls = []
-    monkeypatch.setattr(experiments, "record", lambda *args: calls.append(args))
+    monkeypatch.setattr(command, "record", lambda *args: calls.append(args))
     return calls
 
 
@@ -486,7 +491,7 @@ def test_what_was_run_can_be_loaded(tiny, monkeypatch):
     monkeypatch.setattr(
         recording, "parallel_config", lambda *_, **__: parallel_config("sequential")
     )
-    experiments.run("tiny", seeds=2)
+    command.run("tiny", seeds=2)
     rows = experiments.load("tiny")
     assert list(rows.columns) == ["norm", "seed", "epoch", "loss"]
     assert rows.norm.tolist() == 4 * ["none"] + 4 * ["batch"]
@@ -498,43 +503,62 @@ def test_what_was_run_can_be_loaded(tiny, monkeypatch):
         experiments.load("tiny")
 
 
-def test_unknown_and_missing_experiments_are_named(tiny):
-    for use in (experiments.load, experiments.run):
-        with pytest.raises(ValueError, match=r"no experiment 'tinny'.*networks"):
-            use("tinny")
-    with pytest.raises(
-        FileNotFoundError, match=r"data/results/tiny.csv is missing.*experiments tiny"
-    ):
-        experiments.load("tiny")
+def test_unknown_and_missing_results_are_named(tiny):
+    (tiny / "depth.csv").touch()
+    (tiny / "README.md").touch()
+    with pytest.raises(ValueError, match=r"no recorded experiment 'tinny': choose from depth\."):
+        experiments.load("tinny")
+    for missing in ("csv", "json"):
+        (tiny / "tiny.csv").unlink(missing_ok=True)
+        (tiny / "tiny.csv").with_suffix(".json" if missing == "csv" else ".csv").touch()
+        with pytest.raises(
+            FileNotFoundError, match=rf"tiny.{missing} is missing.*experiments tiny"
+        ):
+            experiments.load("tiny")
+        (tiny / "tiny.json").unlink(missing_ok=True)
+
+
+def test_final_groups_the_last_epoch(tiny, monkeypatch):
+    monkeypatch.setattr(
+        recording, "parallel_config", lambda *_, **__: parallel_config("sequential")
+    )
+    monkeypatch.setitem(EXPERIMENTS, "tiny", Experiment(lost, EXPERIMENTS["tiny"].settings, 20, 2))
+    command.run("tiny", seeds=3)
+    by_norm = experiments.final("tiny", "loss", "norm")
+    assert by_norm.count().to_dict() == {"none": 2, "batch": 2}
+    assert by_norm.mean().to_dict() == {"none": 1.1, "batch": 1.1}
+    assert experiments.final("tiny", "loss", "norm", lost=10.0).max().to_dict()["none"] == 10.0
+    both = experiments.final("tiny", "loss", "norm", "seed", lost=10.0).mean()
+    assert both["batch", 1] == 10.0 and both["none", 2] == 2.1
 
 
 @pytest.mark.parametrize(("given", "seeds"), [([], 5), (["--seeds", "3"], 3)])
 def test_the_command_runs_an_experiment(tiny, recorded, given, seeds):
-    experiments.main(["tiny", *given])
-    command = f"python -m d2lutils.experiments tiny --seeds {seeds}"
-    assert recorded == [(EXPERIMENTS["tiny"], tiny / "tiny.csv", seeds, command)]
+    command.main(["tiny", *given])
+    line = f"python -m d2lutils.experiments tiny --seeds {seeds}"
+    assert recorded == [(EXPERIMENTS["tiny"], tiny / "tiny.csv", seeds, line)]
 
 
 def test_full_is_another_file_with_all_images(tiny, recorded):
-    experiments.main(["tiny", "--full"])
-    [(experiment, path, seeds, command)] = recorded
+    command.main(["tiny", "--full"])
+    [(experiment, path, seeds, line)] = recorded
     assert (experiment.images, experiment.epochs) == (60_000, 10)
     assert experiment.settings == EXPERIMENTS["tiny"].settings and experiment.train is one
     assert path == tiny / "tiny_full.csv" and seeds == 5
-    assert command == "python -m d2lutils.experiments tiny --seeds 5 --full"
+    assert line == "python -m d2lutils.experiments tiny --seeds 5 --full"
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["tinny"], "There is no experiment 'tinny': choose from learning_rates,"),
+        (["tinny"], "invalid choice: 'tinny' (choose from 'learning_rates',"),
         (["tiny", "--seeds", "0"], "seeds must be a positive integer, not 0"),
         (["tiny", "--seeds", "many"], "invalid int value: 'many'"),
     ],
 )
 def test_a_command_that_makes_no_sense_ends_with_a_sentence(tiny, capsys, arguments, sentence):
     with pytest.raises(SystemExit) as caught:
-        experiments.main(arguments)
+        command.main(arguments)
     out, err = capsys.readouterr()
     assert caught.value.code == 2 and sentence in err and "Traceback" not in err and not out
     assert list(tiny.iterdir()) == []

@@ -12,6 +12,7 @@ from d2lutils import (
     small_resnet,
     transition_block,
 )
+from d2lutils.norm import make_norm
 from d2lutils.resnet import plain_net, stage
 
 import pytest
@@ -60,13 +61,9 @@ def dense(inputs, outputs):
     return (inputs + 1) * outputs
 
 
-def gluon_norm(num_features, num_dims):
-    return nn.BatchNorm()
-
-
 NETS = {
     "lenet": lenet,
-    "lenet with BN": lambda: lenet(gluon_norm, "relu"),
+    "lenet with BN": lambda: lenet(nn.BatchNorm, "relu"),
     "resnet18": resnet18,
     "small_resnet": lambda: small_resnet(8, width=4),
     "plain": lambda: small_resnet(8, width=4, shortcut=False),
@@ -125,16 +122,16 @@ def test_the_shapes_of_lenet():
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
-@pytest.mark.parametrize("norm", [None, BatchNorm, gluon_norm])
+@pytest.mark.parametrize("norm", [None, BatchNorm, nn.BatchNorm])
 def test_a_normalization_stands_between_layer_and_activation(norm, activation):
     asked = []
 
     def noted(num_features, num_dims):
         asked.append((num_features, num_dims))
-        return norm(num_features, num_dims)
+        return make_norm(norm, num_features, num_dims)
 
     net, Y = made(lenet(norm and noted, activation), 2, 1, 32, 32)
-    extra = [] if norm is None else [type(norm(1, 2))]
+    extra = [] if norm is None else [type(make_norm(norm, 1, 2))]
     image = [nn.Conv2D, *extra, nn.Activation, nn.AvgPool2D]
     vector = [nn.Dense, *extra, nn.Activation]
     assert [type(layer) for layer in net] == [*image, *image, *vector, *vector, nn.Dense]
@@ -146,7 +143,7 @@ def test_a_normalization_stands_between_layer_and_activation(norm, activation):
 
 def test_lenet_is_compiled_where_all_its_layers_can_be():
     assert isinstance(lenet(), gluon.HybridBlock)
-    assert isinstance(lenet(gluon_norm), gluon.HybridBlock)
+    assert isinstance(lenet(nn.BatchNorm), gluon.HybridBlock)
     assert not isinstance(lenet(BatchNorm), gluon.HybridBlock)
 
 
@@ -422,7 +419,7 @@ def test_densenet_is_the_books_without_its_biases():
 
 
 def test_plain_net_is_the_small_resnet_without_shortcuts():
-    ours, _ = made(plain_net(14, width=4, norm=gluon_norm), 2, 1, 16, 16)
+    ours, _ = made(plain_net(14, width=4, norm=nn.BatchNorm), 2, 1, 16, 16)
     theirs, X = made(small_resnet(14, width=4, shortcut=False), 2, 1, 16, 16)
     assert num_trained(ours) == num_trained(theirs)
     X = np.random.normal(size=(8, 1, 16, 16))
@@ -445,7 +442,7 @@ def test_without_a_normalization_the_convolutions_have_biases(depth):
     assert all(layer.bias is not None for layer in convolutions)
     norms = sum(bn(layer.weight.shape[0]) for layer in convolutions)
     biases = sum(layer.weight.shape[0] for layer in convolutions)
-    normed, _ = made(plain_net(depth, width=4, norm=gluon_norm), 2, 1, 32, 32)
+    normed, _ = made(plain_net(depth, width=4, norm=nn.BatchNorm), 2, 1, 32, 32)
     assert num_trained(net) == num_trained(normed) - norms + biases
 
 
@@ -465,7 +462,7 @@ def test_a_plain_net_asks_for_a_normalization_before_each_relu():
     assert Y.shape == (2, 7)
 
 
-@pytest.mark.parametrize("norm", [None, gluon_norm, BatchNorm])
+@pytest.mark.parametrize("norm", [None, nn.BatchNorm, BatchNorm])
 def test_a_plain_net_learns_with_any_normalization(fashion, norm):
     net = plain_net(8, width=4, norm=norm)
     assert isinstance(net, gluon.HybridBlock) == (norm is not BatchNorm)

@@ -1,6 +1,7 @@
 """`batch_norm`, its gradient and its layer against NumPy, autograd, finite differences and Gluon."""
 
-from d2lutils import BatchNorm, batch_norm, batch_norm_backward
+from d2lutils import BatchNorm, batch_norm, batch_norm_backward, lenet
+from d2lutils.norm import GroupNorm, load_parameters, make_norm
 
 import mxnet as mx
 import numpy
@@ -18,9 +19,15 @@ seeds = st.integers(0, 2**32 - 1)
 SHAPES = [(8, 5), (4, 5, 3, 2)]
 
 
+def broadcast(shape):
+    """The shape of gamma, beta and the averages for an X of this shape."""
+    return (1, shape[1]) + (1,) * (len(shape) - 2)
+
+
 def algorithm_1(X, gamma, beta, eps):
     """Ioffe & Szegedy 2015, Algorithm 1, one channel after the other; output, means, variances."""
     Y, means, variances = numpy.empty_like(X), [], []
+    gamma, beta = gamma.ravel(), beta.ravel()
     for c in range(X.shape[1]):
         x = X[:, c].ravel()
         m = len(x)
@@ -30,17 +37,16 @@ def algorithm_1(X, gamma, beta, eps):
         Y[:, c] = gamma[c] * x_hat + beta[c]
         means.append(mean)
         variances.append(variance)
-    return Y, numpy.array(means), numpy.array(variances)
+    return Y, numpy.reshape(means, broadcast(X.shape)), numpy.reshape(variances, broadcast(X.shape))
 
 
 def draw(shape, seed=0):
     """X with a mean and a spread of its own in each channel, and gamma, beta, mean, variance."""
     rng = numpy.random.default_rng(seed)
-    C = shape[1]
-    broad = (C,) + (1,) * (len(shape) - 2)
+    broad = broadcast(shape)
     X = rng.normal(size=shape) * rng.uniform(0.5, 3, broad) + rng.normal(size=broad) * 5
-    gamma, beta = rng.uniform(-2, 2, C), rng.normal(size=C)
-    return X, gamma, beta, rng.normal(size=C), rng.uniform(0.1, 4, C)
+    gamma, beta = rng.uniform(-2, 2, broad), rng.normal(size=broad)
+    return X, gamma, beta, rng.normal(size=broad), rng.uniform(0.1, 4, broad)
 
 
 def arrays(*values, dtype="float64"):
@@ -85,8 +91,8 @@ def test_each_channel_comes_out_with_mean_beta_and_deviation_gamma(shape, seed):
     X, gamma, beta, *averages = draw(shape, seed)
     Y, *_ = run(X, gamma, beta, *averages, eps=0)
     pooled = (0, *range(2, len(shape)))
-    assert close(Y.mean(axis=pooled), beta, 1e-7)
-    assert close(Y.std(axis=pooled), numpy.abs(gamma), 1e-7)
+    assert close(Y.mean(axis=pooled, keepdims=True), beta, 1e-7)
+    assert close(Y.std(axis=pooled, keepdims=True), numpy.abs(gamma), 1e-7)
 
 
 @given(
@@ -100,13 +106,12 @@ def test_scale_and_shift_of_the_input_do_not_show(shape, seed, scale, shift, wit
     X, *state = draw(shape, seed)
     Y, *_ = run(X, *state, eps=0)
     gamma, beta, *_ = state
-    broad = (-1,) + (1,) * (len(shape) - 2)
     if with_eps:  # eps scaled along with the variance
         Y, *_ = run(X, *state, eps=EPS / scale**2)
         moved, *_ = run(scale * X + shift, *state, eps=EPS)
     else:
         moved, *_ = run(scale * X + shift, *state, eps=0)
-    turned = numpy.sign(scale) * (Y - beta.reshape(broad)) + beta.reshape(broad)
+    turned = numpy.sign(scale) * (Y - beta) + beta
     assert close(moved, turned, 1e-5)
 
 
@@ -115,17 +120,17 @@ def test_channels_do_not_meet(shape, seed):
     X, *state = draw(shape, seed)
     Y, *averages = run(X, *state)
     for c in range(shape[1]):
-        alone = run(X[:, c : c + 1], *(value[c : c + 1] for value in state))
-        assert close(Y[:, c : c + 1], alone[0])
-        assert all(close(value[c : c + 1], one) for value, one in zip(averages, alone[1:]))
+        channel = slice(c, c + 1)
+        alone = run(X[:, channel], *(value[:, channel] for value in state))
+        assert close(Y[:, channel], alone[0])
+        assert all(close(value[:, channel], one) for value, one in zip(averages, alone[1:]))
 
 
 @given(shapes, seeds)
 def test_prediction_uses_the_averages_and_leaves_them(shape, seed):
     X, gamma, beta, mean, var = draw(shape, seed)
     Y, same_mean, same_var = run(X, gamma, beta, mean, var, training=False)
-    gamma, beta, m, v = (a.reshape(-1, *[1] * (len(shape) - 2)) for a in (gamma, beta, mean, var))
-    assert close(Y, gamma * (X - m) / numpy.sqrt(v + EPS) + beta)
+    assert close(Y, gamma * (X - mean) / numpy.sqrt(var + EPS) + beta)
     assert (same_mean == mean).all() and (same_var == var).all()
 
 
@@ -135,6 +140,25 @@ def test_prediction_does_not_depend_on_companions(shape, seed):
     together, *_ = run(X, *state, training=False)
     alone = [run(X[i : i + 1], *state, training=False)[0] for i in range(len(X))]
     assert (together == numpy.concatenate(alone)).all()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype, bound", [("float16", 2e-2), ("float32", 1e-5), ("float64", 1e-12)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_type_of_number_stays_itself(shape, dtype, bound, training):
+    state = draw(shape)
+    exact = run(*state, training=training)
+    variables = arrays(*state, dtype=dtype)
+    for variable in variables[:3]:
+        variable.attach_grad()
+    with autograd.record(train_mode=training):
+        results = batch_norm(*variables, EPS, 0.9)
+    results[0].backward(train_mode=training)
+    assert all(result.dtype == dtype for result in results)
+    assert all(variable.grad.dtype == dtype for variable in variables[:3])
+    assert all(close(a.astype("float64"), b, bound) for a, b in zip(results, exact))
+    gradients = batch_norm_backward(variables[0], *variables[:2], EPS)
+    assert all(gradient.dtype == dtype for gradient in gradients)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -153,7 +177,7 @@ def by_autograd(dY, X, gamma, beta):
     variables = arrays(X, gamma, beta)
     for variable in variables:
         variable.attach_grad()
-    zero, one = arrays(numpy.zeros(X.shape[1]), numpy.ones(X.shape[1]))
+    zero, one = arrays(numpy.zeros_like(gamma), numpy.ones_like(gamma))
     with autograd.record():
         Y, *_ = batch_norm(*variables, zero, one, EPS, 0.9)
     Y.backward(*arrays(dY))
@@ -214,6 +238,11 @@ def statistics(layer):
     return [p.data().asnumpy() for p in found if p is not None]
 
 
+def flat(arrays):
+    """Ours (1, C, ...) and Gluon's (C,) as (C,)."""
+    return [array.reshape(-1) for array in arrays]
+
+
 def test_a_new_layer_changes_nothing_but_eps():
     layer = layer_like((4, 3))
     gamma, beta, mean, var = statistics(layer)
@@ -247,10 +276,10 @@ def test_it_is_gluons_layer_over_several_steps(shape, eps, momentum, bound):
                 Y = net(X)
                 loss = (Y**3).mean()
             loss.backward()
-            trained = [Y, X.grad, net.gamma.grad(), net.beta.grad()]
+            trained = [Y, X.grad, *flat([net.gamma.grad(), net.beta.grad()])]
             trainer.step(1)
             mx.npx.waitall()  # Gluon's statistics move in backward
-            found.append((trained, [*statistics(net), net(X)]))
+            found.append((trained, [*flat(statistics(net)), net(X)]))
         (ours_now, ours_after), (theirs_now, theirs_after) = found
         assert len(ours_after) == len(theirs_after) == 5
         assert all(close(a, b, 1e-9) for a, b in zip(ours_now, theirs_now))
@@ -292,8 +321,8 @@ def test_the_statistics_are_parameters_that_nobody_trains():
 def trained(shape):
     """A layer whose four parameters are no longer what they were."""
     layer = layer_like(shape, "float32")
-    layer.gamma.set_data(np.arange(1, shape[1] + 1))
-    layer.beta.set_data(np.arange(shape[1]))
+    layer.gamma.set_data(np.arange(1, shape[1] + 1).reshape(broadcast(shape)))
+    layer.beta.set_data(np.arange(shape[1]).reshape(broadcast(shape)))
     with autograd.train_mode():
         layer(*arrays(draw(shape)[0], dtype="float32"))
     return layer
@@ -326,8 +355,9 @@ def test_a_layer_alone_is_loaded_into_one_never_initialized(tmp_path, shape):
     assert (fresh(X) == layer(X)).all()
 
 
-def test_everything_is_cast():
-    layer, dtype = trained((4, 3)), "float64"
+@pytest.mark.parametrize("dtype, bound", [("float16", 2e-2), ("float64", 1e-5)])
+def test_everything_is_cast(dtype, bound):
+    layer = trained((4, 3))
     (X,) = arrays(draw((4, 3))[0], dtype="float32")
     expected = layer(X)
     layer.cast(dtype)
@@ -337,7 +367,7 @@ def test_everything_is_cast():
     assert layer.moving_var.data().dtype == dtype
     layer = trained((4, 3))
     layer.cast(dtype)
-    assert close(layer(X.astype(dtype)).astype("float32"), expected, 1e-5)
+    assert close(layer(X.astype(dtype)).astype("float32"), expected, bound)
 
 
 def test_everything_moves_to_another_device():
@@ -374,3 +404,96 @@ def test_an_input_of_another_shape_is_refused(num_dims, shape, expected):
     with pytest.raises(ValueError) as caught:
         layer(np.ones(shape))
     assert str(caught.value) == f"BatchNorm expects an input of shape {expected}."
+
+
+# --- files of either layer ---
+
+
+def normed(norm, *shape, num_classes=10):
+    """LeNet with a normalization, as if trained: no parameter is what it was at the start."""
+    net = lenet(norm, "relu", num_classes)
+    net.initialize()
+    net(np.zeros((1, 1, 32, 32)))
+    rng = numpy.random.default_rng(num_classes)
+    for p in net.collect_params().values():
+        p.set_data(np.array(rng.uniform(0.1, 0.5, p.shape)))
+    return net
+
+
+@pytest.mark.parametrize("saved", [BatchNorm, nn.BatchNorm])
+@pytest.mark.parametrize("asked", [BatchNorm, nn.BatchNorm])
+def test_a_file_of_either_layer_is_loaded_into_either(tmp_path, saved, asked):
+    net, other, X = normed(saved), lenet(asked, "relu"), np.random.normal(size=(3, 1, 32, 32))
+    net.save_parameters(str(tmp_path / "net"))
+    other.initialize()
+    other(X)
+    load_parameters(other, str(tmp_path / "net"))
+    assert close(other(X), net(X), 1e-5)
+    pairs = zip(*(n.collect_params().values() for n in (net, other)))
+    assert all((p.data().reshape(-1) == q.data().reshape(-1)).all() for p, q in pairs)
+
+
+def test_a_layer_alone_is_loaded_as_well(tmp_path):
+    layer, other = trained((4, 3, 2, 2)), nn.BatchNorm(in_channels=3)
+    layer.save_parameters(str(tmp_path / "layer"))
+    other.initialize()
+    load_parameters(other, str(tmp_path / "layer"))
+    assert all((a == b).all() for a, b in zip(flat(statistics(layer)), statistics(other)))
+
+
+def test_nothing_is_loaded_from_the_file_of_another_net(tmp_path):
+    net, other = normed(nn.BatchNorm), normed(BatchNorm, num_classes=7)
+    net.save_parameters(str(tmp_path / "net"))
+    before = [p.data().copy() for p in other.collect_params().values()]
+    with pytest.raises(ValueError, match=r"another net, .*compare the shapes\."):
+        load_parameters(other, str(tmp_path / "net"))
+    without = lenet(None, "relu")
+    without.initialize()
+    without(np.zeros((1, 1, 32, 32)))
+    with pytest.raises(ValueError, match=r"another net, .*compare \['1.beta', '1.gamma'"):
+        load_parameters(without, str(tmp_path / "net"))
+    after = [p.data() for p in other.collect_params().values()]
+    assert all((a == b).all() for a, b in zip(before, after))
+
+
+@pytest.mark.parametrize("initialized", [True, False])
+def test_a_net_without_weights_is_told_what_it_lacks(tmp_path, initialized):
+    normed(BatchNorm).save_parameters(str(tmp_path / "net"))
+    net = lenet(nn.BatchNorm, "relu")
+    if initialized:
+        net.initialize()
+    with pytest.raises(RuntimeError, match="has not been initialized"):
+        load_parameters(net, str(tmp_path / "net"))
+
+
+# --- which layer a network gets ---
+
+
+def test_norm_is_called_with_what_it_asks_for():
+    seen = []
+
+    def both(num_features, num_dims, eps=1e-5):
+        seen.append((num_features, num_dims, eps))
+        return nn.BatchNorm()
+
+    def one(num_features):
+        seen.append(num_features)
+        return nn.BatchNorm()
+
+    assert isinstance(make_norm(both, 6, 4), nn.BatchNorm)
+    assert isinstance(make_norm(one, 7, 2), nn.BatchNorm)
+    assert seen == [(6, 4, 1e-5), 7]
+    assert isinstance(make_norm(nn.BatchNorm, 6, 4), nn.BatchNorm)
+    assert (
+        make_norm(lambda momentum=0.5: nn.BatchNorm(momentum=momentum), 6, 4)._kwargs["momentum"]
+        == 0.5
+    )
+    assert make_norm(BatchNorm, 6, 4).gamma.shape == (1, 6, 1, 1)
+    assert make_norm(BatchNorm, 6, 2).gamma.shape == (1, 6)
+    assert make_norm(GroupNorm, 6, 4).gamma.shape == (6,)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm(), 3, "batch", lambda: None, lambda n, dims: n])
+def test_what_makes_no_layer_is_refused(norm):
+    with pytest.raises(ValueError, match=r"that makes a layer, such as nn.BatchNorm"):
+        make_norm(norm, 6, 4)

@@ -22,7 +22,7 @@ TEXTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in sorted(fol
 BUILT = {
     "00_start_here": {"lenet"},
     "01_batch_norm_from_scratch": {"batch_norm", "batch_norm_backward", "BatchNorm"},
-    "02_batch_norm_with_gluon": set(),
+    "02_batch_norm_with_gluon": {"load_parameters", "norm_last"},
     "03_resnet": {"Residual", "resnet18"},
     "04_densenet": {"DenseBlock", "densenet"},
     "05_why_it_works": {"Noise"},
@@ -268,7 +268,13 @@ def definitions(source):
 
 def shipped():
     """The public definitions of all modules of d2lutils."""
-    modules = [definitions(path.read_text()) for path in sorted((ROOT / "d2lutils").glob("*.py"))]
+    modules = [
+        definitions(path.read_text())
+        for path in [
+            *sorted((ROOT / "d2lutils").glob("*.py")),
+            ROOT / "d2lutils/experiments/runs.py",
+        ]
+    ]
     return {k: v for module in modules for k, v in module.items() if not k.startswith("_")}
 
 

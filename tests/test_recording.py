@@ -18,8 +18,9 @@ import uuid
 from pathlib import Path
 
 import d2lutils
-from d2lutils import fit, recording
-from d2lutils.recording import Experiment, grid, read, record
+from d2lutils import fit
+from d2lutils.experiments import recording
+from d2lutils.experiments.recording import Experiment, grid, read, record
 
 import numpy
 import pytest
@@ -127,7 +128,7 @@ def test_full_is_all_images_for_ten_epochs():
 
 
 def test_there_is_a_row_for_each_setting_seed_and_epoch_in_this_order(finished):
-    rows = read(finished / "tiny.csv", "tiny", ["kind", "lr"])
+    rows = read(finished / "tiny.csv", "tiny")
     expected = itertools.product(["none", "NA"], [0.5, 0.1], [0, 1], [1, 2])
     assert rows[KEYS].values.tolist() == [list(row) for row in expected]
     assert rows.loss.between(0.5, 3).all() and rows.loss.nunique() == 16
@@ -153,7 +154,7 @@ def test_a_run_takes_the_images_epochs_and_seed_that_it_is_told(here, tmp_path):
     record(tiny(settings=SETTINGS[:1]), path, 1, "")
     d2lutils.seed_everything(0)
     by_hand = [round(row["loss"], 4) for row in train(64, 2, 0, "none", 0.5)]
-    assert read(path, "tiny", ["kind"]).loss.tolist() == by_hand
+    assert read(path, "tiny").loss.tolist() == by_hand
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -171,14 +172,14 @@ def test_a_run_has_one_thread_and_is_not_in_the_process_that_writes(tmp_path, mo
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     path = tmp_path / "tiny.csv"
     record(tiny(environment, grid(here=[os.getpid()]), epochs=1), path, 4, "")
-    rows = read(path, "tiny", ["here"])
+    rows = read(path, "tiny")
     assert rows.threads.tolist() == [1, 1, 1, 1] and rows.elsewhere.all()
 
 
 def test_a_divergence_stays_and_text_stays_text(here, tmp_path):
     path = tmp_path / "tiny.csv"
     record(tiny(diverges, SETTINGS[::2]), path, 1, "")
-    rows = read(path, "tiny", ["kind", "lr"])
+    rows = read(path, "tiny")
     assert rows.kind.tolist() == ["none", "none", "NA", "NA"]
     assert rows.loss[[0, 2]].tolist() == [1.2346, 1.2346]
     assert rows.loss.isna().tolist() == [False, True, False, True]
@@ -262,7 +263,7 @@ def test_after_a_cut_the_old_result_is_there_and_a_second_call_makes_what_is_mis
     assert called(calls) == sorted(plan() - done)
     assert path.read_bytes() == (finished / "tiny.csv").read_bytes()
     assert names(path.parent) == ["tiny.csv", "tiny.json"]
-    assert len(read(path, "tiny", ["kind", "lr"])) == 16
+    assert len(read(path, "tiny")) == 16
 
 
 @pytest.fixture
@@ -305,7 +306,7 @@ def test_runs_of_another_record_are_not_mixed_in(half, calls, monkeypatch, capsy
     record(tiny(settings=settings, epochs=epochs, calls=calls), path, seeds, "a command")
     assert "tiny.unfinished.json was begun with other settings" in capsys.readouterr().out
     assert len(called(calls)) == len(settings) * seeds
-    assert read(path, "tiny", ["kind", "lr"]).loss.max() < 90
+    assert read(path, "tiny").loss.max() < 90
     assert not half.exists()
 
 
@@ -340,7 +341,7 @@ def test_a_write_that_dies_midway_leaves_whole_files(
         record(tiny(calls=calls), path, 2, "a command")
     if ending == ".json":
         with pytest.raises(ValueError, match=r"tiny\.csv has 16 rows, not 4"):
-            read(path, "tiny", ["kind", "lr"])
+            read(path, "tiny")
     else:
         assert {file: file.read_bytes() for file in files} == files
     record(tiny(calls=calls), path, 2, "a command")
@@ -366,7 +367,7 @@ def change(path, edit):
 def test_a_missing_file_is_named(results, ending):
     (results / f"tiny{ending}").unlink()
     with pytest.raises(FileNotFoundError, match=rf"data/results/tiny\{ending} is missing: {CURE}"):
-        read(results / "tiny.csv", "tiny", ["kind", "lr"])
+        read(results / "tiny.csv", "tiny")
 
 
 @pytest.mark.parametrize(
@@ -389,24 +390,24 @@ def test_a_missing_file_is_named(results, ending):
 def test_a_damaged_table_is_named(results, edit, sentence):
     change(results / "tiny.csv", edit)
     with pytest.raises(ValueError, match=rf"^data/results/tiny\.csv.*{sentence}.*{CURE}"):
-        read(results / "tiny.csv", "tiny", ["kind", "lr"])
+        read(results / "tiny.csv", "tiny")
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"\xff\xfe"])
 def test_a_table_that_is_none_is_named(results, text):
     (results / "tiny.csv").write_bytes(text)
     with pytest.raises(ValueError, match=rf"^data/results/tiny\.csv.*{CURE}"):
-        read(results / "tiny.csv", "tiny", ["kind", "lr"])
+        read(results / "tiny.csv", "tiny")
 
 
 @pytest.mark.parametrize("text", ["", '{"rows": 16,', "{}", "[]", '{"columns": [], "rows": 16}'])
 def test_a_damaged_json_is_named(results, text):
     (results / "tiny.json").write_text(text)
     with pytest.raises(ValueError, match=rf"^data/results/tiny\.json.*{CURE}"):
-        read(results / "tiny.csv", "tiny", ["kind", "lr"])
+        read(results / "tiny.csv", "tiny")
 
 
 def test_the_line_ends_of_windows_are_no_damage(results):
     path = results / "tiny.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert len(read(path, "tiny", ["kind", "lr"])) == 16
+    assert len(read(path, "tiny")) == 16

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from d2lutils.experiments import EXPERIMENTS, FOLDER
+from d2lutils.experiments import FOLDER
+from d2lutils.experiments.runs import EXPERIMENTS
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -26,7 +27,8 @@ Core minutes are the runs' own times added up, {total:.0f} in all, on the proces
 def readers(name):
     """A link to each notebook that loads the experiment: 01, solutions 01."""
     for path in sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("[!.]*/*.ipynb")]):
-        if f'load(\\"{name}\\")' in path.read_text(encoding="utf-8"):
+        text = path.read_text(encoding="utf-8")
+        if any(f'{function}(\\"{name}\\"' in text for function in ("load", "final")):
             place = path.relative_to(NOTEBOOKS)
             label = " ".join([*place.parts[:-1], path.name[:2]])
             yield f"[{label}](../../notebooks/{place.as_posix()})"

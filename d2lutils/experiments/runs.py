@@ -1,104 +1,28 @@
-"""The course's recorded experiments: `python -m d2lutils.experiments NAME` makes one anew.
+"""What is run: each experiment is a function that does one run, and an entry in EXPERIMENTS."""
 
-Notebooks read the results with `load` and never run an experiment.
-"""
-
-import argparse
 import functools
 import math
-import signal
 from collections import deque
-from pathlib import Path
 
-from d2lutils.runtime import import_mxnet, set_threads
-
-if __name__ == "__main__":  # `python -m` has imported the package without MXNet
-    set_threads()
-    import_mxnet()
-
-from mxnet import autograd, init, np, npx
+from mxnet import autograd, init
 from mxnet.gluon import nn
 
-from .data import batches, fashion_mnist
-from .densenet import densenet
-from .lenet import lenet
-from .recording import Experiment, grid, read, record
-from .resnet import plain_net, resnet18, small_resnet
-from .training import evaluate, fit, learning_rate, renew_statistics
-
-FOLDER = Path(__file__).resolve().parent.parent / "data" / "results"
-
-
-# What the experiments put together.
-
-
-def gluon_norm(num_features, num_dims):
-    return nn.BatchNorm()
-
-
-class GroupNorm(nn.Block):
-    """Normalize the channels of each image in groups, for (N, C, H, W); one group: layer norm.
-
-    Both halves are done by MXNet's fast batch normalization: the first takes each group of each
-    image for a channel, the second is frozen at mean 0 and variance 1, and applies gamma and beta.
-    Source: Wu & He 2018, section 3. (Gluon's own has one gamma a group, and no NumPy interface.)
-    """
-
-    def __init__(self, num_channels, num_groups, eps=1e-5):
-        super().__init__()
-        self.num_groups, self.eps = num_groups, eps
-        self.gamma = self.params.get("gamma", shape=(num_channels,), init="ones")
-        self.beta = self.params.get("beta", shape=(num_channels,), init="zeros")
-
-    def forward(self, X):
-        rows = X.shape[0] * self.num_groups
-        zero, one = np.zeros(rows, ctx=X.ctx), np.ones(rows, ctx=X.ctx)
-        with autograd.train_mode():  # always by its own statistics
-            Z = X.reshape(1, rows, -1)
-            Y = npx.batch_norm(Z, one, zero, zero.copy(), one.copy(), eps=self.eps)
-        channels = X.shape[1]
-        zero, one = np.zeros(channels, ctx=X.ctx), np.ones(channels, ctx=X.ctx)
-        affine = {"eps": 0, "fix_gamma": False, "use_global_stats": True}
-        gamma, beta = self.gamma.data(X.ctx), self.beta.data(X.ctx)
-        return npx.batch_norm(Y.reshape(X.shape), gamma, beta, zero, one, **affine)
-
-
-class Noise(nn.Block):
-    """While training, a random scale and shift for each image and channel, drawn anew each time.
-
-    Around means that change from step to step, so no layer sees the same distribution twice.
-    Source: Santurkar et al. 2018, section 2.1 and its appendix on noise.
-    """
-
-    def forward(self, X):  # (N, C, H, W)
-        if not autograd.is_training():
-            return X
-        channels = (1, X.shape[1], 1, 1)
-        shift, scale = np.random.uniform(-0.5, 0.5, channels), np.random.uniform(1, 1.25, channels)
-        images = (*X.shape[:2], 1, 1)
-        shift = shift + np.random.uniform(-0.1, 0.1, images)
-        scale = scale + 0.1 * np.random.normal(0, 1, images)
-        return X * scale.as_in_ctx(X.ctx) + shift.as_in_ctx(X.ctx)
-
-
-def noisy_norm(num_features, num_dims):
-    net = nn.Sequential()
-    net.add(nn.BatchNorm(), Noise())
-    return net
-
+from ..data import batches, fashion_mnist, half_size
+from ..densenet import densenet
+from ..lenet import lenet
+from ..nets import he, sequential
+from ..norm import GroupNorm, Noise
+from ..resnet import plain_net, resnet18, small_resnet
+from ..training import evaluate, fit, learning_rate, renew_statistics
+from .recording import Experiment, grid
 
 NORMS = {
     "none": None,
-    "batch": gluon_norm,
-    "layer": lambda num_features, num_dims: GroupNorm(num_features, num_groups=1),
-    "group": lambda num_features, num_dims: GroupNorm(num_features, num_groups=4),
-    "batch and noise": noisy_norm,
+    "batch": nn.BatchNorm,
+    "layer": lambda num_features: GroupNorm(num_features, num_groups=1),
+    "group": lambda num_features: GroupNorm(num_features, num_groups=4),
+    "batch and noise": lambda: sequential(nn.BatchNorm(), Noise()),
 }
-
-
-def he(scale=1.0):
-    """He initialization (He et al. 2015b), all weights multiplied by `scale`."""
-    return init.Xavier("gaussian", "in", magnitude=2 * scale**2)
 
 
 def norm_last(net):
@@ -107,15 +31,7 @@ def norm_last(net):
     for i in range(len(layers) - 1):
         if isinstance(layers[i], nn.BatchNorm) and isinstance(layers[i + 1], nn.Activation):
             layers[i], layers[i + 1] = layers[i + 1], layers[i]
-    moved = nn.HybridSequential()
-    moved.add(*layers)
-    return moved
-
-
-def half_size(data):
-    """Images averaged over 2x2 pixels: (N, 1, 32, 32) -> (N, 1, 16, 16)."""
-    X, y = data
-    return X.reshape(-1, 1, 16, 2, 16, 2).mean(axis=(3, 5)), y
+    return sequential(*layers)
 
 
 @functools.cache
@@ -143,7 +59,7 @@ def _epochs(net, train, test, epochs, **settings):
     ]
 
 
-# The experiments: each function is one run, its docstring says what is compared.
+# Each function is one run; the first line of its docstring says what is compared.
 
 
 def learning_rates(images, epochs, seed, network, norm, lr, momentum=0.0):
@@ -186,7 +102,7 @@ def batch_size(images, epochs, seed, norm, batch_size):
 
 def placement(images, epochs, seed, place):
     """BN-LeNet with the normalization before and after the activation."""
-    net = lenet(gluon_norm, "relu")
+    net = lenet(nn.BatchNorm, "relu")
     net = norm_last(net) if place == "after" else net
     net.initialize(init.Xavier())
     return _epochs(net, *_images(images), epochs, seed=seed, lr=0.3, momentum=0.0)
@@ -212,7 +128,7 @@ def networks(images, epochs, seed, network, recipe):
     """
     norm, rates = {
         "LeNet": (None, {"course": 0.1, "book": 0.9}),
-        "BN-LeNet": (gluon_norm, {"course": 0.2, "book": 1.0}),
+        "BN-LeNet": (nn.BatchNorm, {"course": 0.2, "book": 1.0}),
         "ResNet-18": (None, {"course": 0.03, "book": 0.05}),
         "DenseNet": (None, {"course": 0.1, "book": 0.1}),
     }[network]
@@ -234,7 +150,7 @@ def swing(images, epochs, seed, schedule, lr):
     The cosine moves from epoch to epoch, not from step to step.
     """
     train, test = _images(images, 28)
-    net, averaged = lenet(gluon_norm), lenet(gluon_norm)
+    net, averaged = lenet(nn.BatchNorm), lenet(nn.BatchNorm)
     for block in (net, averaged):
         block.initialize(init.Xavier())
         block(train[0][:2])  # the weights exist from here on
@@ -300,62 +216,3 @@ EXPERIMENTS = {
         swing, grid(schedule=["constant", "cosine"], lr=[1.0]), images=60_000, epochs=10
     ),
 }
-
-
-def load(name):
-    """The rows of a recorded experiment, a pandas table: one for each setting, seed and epoch.
-
-    Raises ValueError for a name that no experiment has and for a damaged file, FileNotFoundError
-    when it was never recorded.
-    """
-    experiment, path = _find(name)
-    return read(path, name, list(experiment.settings[0]))
-
-
-def run(name, seeds=5, full=False):
-    """Run an experiment for the seeds 0, 1, ... and record it; with `full`, as NAME_full.
-
-    Goes on where it was cut off. Raises ValueError for a name that no experiment has.
-    """
-    experiment, path = _find(name)
-    command = f"python -m d2lutils.experiments {name} --seeds {seeds}"
-    if full:
-        path, command = path.with_stem(f"{name}_full"), f"{command} --full"
-    record(experiment.full if full else experiment, path, seeds, command)
-
-
-def _find(name):
-    if name not in EXPERIMENTS:
-        raise ValueError(f"There is no experiment {name!r}: choose from {', '.join(EXPERIMENTS)}.")
-    return EXPERIMENTS[name], FOLDER / f"{name}.csv"
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", nargs="?", help="without a name: list the experiments")
-    parser.add_argument("--seeds", type=int, default=5, help="how many (5)")
-    parser.add_argument("--full", action="store_true", help="60,000 images, ten epochs")
-    options = parser.parse_args(arguments)
-    if options.name is None:
-        for name, experiment in EXPERIMENTS.items():
-            what = experiment.train.__doc__.splitlines()[0]
-            epochs = f"{experiment.epochs} epoch" + "s" * (experiment.epochs > 1)
-            print(f"{name:<15} {what}")
-            print(
-                f"{'':<15} {len(experiment.settings)} settings, {experiment.images:,} images, {epochs}"
-            )
-        return
-    try:
-        _find(options.name)
-    except ValueError as error:
-        parser.error(str(error))
-    if options.seeds < 1:
-        parser.error(f"seeds must be a positive integer, not {options.seeds}.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the workers stop too
-    run(options.name, options.seeds, options.full)
-
-
-if __name__ == "__main__":
-    from d2lutils.experiments import main  # under its own name, so that workers find it
-
-    main()

@@ -23,7 +23,7 @@ import pandas
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-from .runtime import physical_cores, seed_everything
+from ..runtime import physical_cores, seed_everything
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,11 @@ def record(experiment, path, seeds, command):
     unfinished.unlink()
 
 
-def read(path, name, keys):
+def read(path, name):
     """The rows of a recorded table, a pandas table; every setting, seed and epoch is there.
 
-    keys: the columns that tell the settings. Raises FileNotFoundError when the table or its
-    .json is missing, ValueError when a row is cut short, a column or a row is missing or a value
-    is not what was recorded.
+    Raises FileNotFoundError when the table or its .json is missing, ValueError when a row is cut
+    short, a column or a row is missing or a value is not what was recorded.
     """
     cure = (
         "restore it with `git checkout -- data/results`, "
@@ -108,7 +107,7 @@ def read(path, name, keys):
         raise ValueError(f"data/results/{path.stem}.json is damaged: {cure}") from None
     where = f"data/results/{path.name}"
     header, *lines = list(csv.reader(io.StringIO(text))) or [[]]
-    for column in [*keys, *columns]:
+    for column in columns:
         if column not in header:
             raise ValueError(f"{where} has no column {column!r}: {cure}")
     for number, line in enumerate(lines, start=2):
