@@ -50,11 +50,11 @@ class Pair(NamedTuple):
 
 
 def checked(data, name="data"):
-    """`data`, a pair (X, y), as a `Pair` of arrays: X float32 (N, ...), y int64 (N,).
+    """`data`, a pair (X, y), as a `Pair` of arrays: X floats (N, ...), y int64 (N,).
 
-    X and y may be arrays of `mxnet.np`, of the classic `mxnet.nd` or of NumPy. X may hold floats of
-    any size (float32 is not copied), y numbers of any type, as long as they are whole and from 0 on.
-    A `Pair` is taken as it is.
+    X and y may be arrays of `mxnet.np`, of the classic `mxnet.nd` or of NumPy. X is not copied and
+    keeps its type, except that NumPy's floats become float32. y may hold numbers of any type, as
+    long as they are whole and from 0 on. A `Pair` is taken as it is.
 
     Raises ValueError, a sentence that says what is wrong with `name`, for anything else: another
     kind of object or of shape, no example, an X of integers or with a value that is not finite.
@@ -140,7 +140,7 @@ def _batches(X, y, order, batch_size):
 
 
 def _images(X, what):
-    """X as an array of float32, after a look at each value."""
+    """X as an array of MXNet, after a look at each value."""
     if numpy.dtype(X.dtype).kind != "f":
         raise ValueError(
             f"{what} must hold floats, not {numpy.dtype(X.dtype)}: "
@@ -148,7 +148,7 @@ def _images(X, what):
         )
     if isinstance(X, numpy.ndarray):
         X = _array(numpy.ascontiguousarray(X, "float32"))
-    X = X.as_np_ndarray().astype("float32", copy=False)
+    X = X.as_np_ndarray()
     for start in range(0, len(X), 1024):  # piece by piece: NumPy is fast, but wants a copy
         finite = numpy.isfinite(X[start : start + 1024].asnumpy())
         if not finite.all():

@@ -182,9 +182,9 @@ def renew_statistics(net, data, batch_size=256):
     statistics in the backward pass, so there is one, whose gradients nobody uses. An incomplete
     last batch is left out.
     """
-    device = next(iter(net.collect_params().values())).list_ctx()[0]
+    weight = next(iter(net.collect_params().values()))
     for X, _ in batches(data, batch_size, seed=0, drop_last=True):
-        X = X.as_in_ctx(device)
+        X = X.as_in_ctx(weight.list_ctx()[0]).astype(weight.dtype)
         X.attach_grad()  # so that the backward pass reaches layers whose weights are frozen
         with autograd.record():
             scores = net(X)

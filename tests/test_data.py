@@ -281,8 +281,10 @@ def test_arrays_of_every_kind_become_floats_and_labels(form):
     X, y = images()
     for floats in ("float16", "float32", "float64"):
         for whole in ("int64", "int32", "int8", "uint8", "float32", "float64"):
-            found = data.checked([form(X.astype(floats)), form(y.astype(whole))])
-            assert [array.dtype for array in found] == ["float32", "int64"]
+            given = form(X.astype(floats))
+            found = data.checked([given, form(y.astype(whole))])
+            assert found.X.dtype == ("float32" if type(given) is numpy.ndarray else floats)
+            assert found.y.dtype == "int64"
             assert found.X.shape == X.shape and numpy.abs((found.X - X).asnumpy()).max() < 1e-3
             assert found.y.tolist() == y.tolist()
             assert all(type(array) is np.ndarray for array in found)

@@ -336,7 +336,7 @@ def test_a_label_without_a_score_is_refused_before_a_step(use):
     assert all((a == b).all() for a, b in zip(weights(net), before))
 
 
-@pytest.mark.parametrize("use", [*USES][:3])
+@pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_network_gets_its_data_in_the_type_of_its_weights(use, dtype):
     net, (X, y) = linear(), example(10)
@@ -736,7 +736,7 @@ def test_after_a_recalibration_the_running_statistics_are_those_of_the_data(kind
     W, b, *_ = (value.astype("float64") for value in before.values())
     Z = X.asnumpy() @ W.T + b
     assert numpy.abs(mean.data().asnumpy() - Z.mean(axis=0)).max() < 0.05 * Z.std()
-    assert var.data().asnumpy() == pytest.approx(Z.var(axis=0), rel=0.1)
+    assert var.data().asnumpy().reshape(-1) == pytest.approx(Z.var(axis=0), rel=0.1)
     for p in net.collect_params().values():
         assert (p.data().asnumpy() == before[p.name]).all() == (p not in (mean, var)), p.name
 
