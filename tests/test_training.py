@@ -1,5 +1,6 @@
 """`fit` and `evaluate` against NumPy by hand, and what they say, where and when."""
 
+import contextlib
 import itertools
 import math
 
@@ -175,6 +176,41 @@ def test_a_seed_repeats_the_training_to_the_last_bit(fashion, make):
 
     assert run(0) == run(0)
     assert run(0)[0] != run(1)[0]
+
+
+def test_seconds_are_those_of_the_training(monkeypatch):
+    now = [0.0]
+
+    def lasting(seconds, function):
+        def slower(*args):
+            now[0] += seconds
+            return function(*args)
+
+        return slower
+
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training, "batches", lasting(7, batches))
+    monkeypatch.setattr(training, "evaluate", lasting(100, lambda *args: (0.5, 0.5)))
+    monkeypatch.setattr(training, "_not_finite", lasting(1000, lambda net: None))
+    assert fit(linear(), example(10), example(10), 3, verbose=False).seconds == [7, 7, 7]
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt, FloatingPointError])
+def test_nothing_is_pending_when_fit_returns(monkeypatch, end):
+    happened = []
+
+    def stream(*args):
+        for i, batch in enumerate(batches(*args)):
+            happened.append("batch")
+            if i == 1 and end is not None:
+                raise end
+            yield batch
+
+    monkeypatch.setattr(training, "batches", stream)
+    monkeypatch.setattr(training.npx, "waitall", lambda: happened.append("wait"))
+    with contextlib.nullcontext() if end is None else pytest.raises(end):
+        fit(linear(), example(10), num_epochs=1, batch_size=5, verbose=False)
+    assert happened == ["batch", "batch", "wait"]
 
 
 def test_without_a_test_set_nothing_is_evaluated(fashion):
