@@ -103,7 +103,7 @@ def batches(data, batch_size, seed=None, drop_last=False):
         order = generator(seed).permutation(order)
     if drop_last and len(X) > batch_size:
         order = order[: len(X) - len(X) % batch_size]
-    return _batches(X, y, order, int(batch_size))
+    return _batches(X, y, order, batch_size)
 
 
 def is_integer(value):

@@ -144,6 +144,19 @@ def test_a_notebook_keeps_one_line_an_epoch():
     assert failed[0].data["text/plain"] == "" and failed[1].text == "[]\n"
 
 
+def test_a_notebook_keeps_no_bar_of_a_training_that_failed(monkeypatch, clock):
+    shown = []
+    handle = types.SimpleNamespace(update=lambda data, raw: shown.append(data["text/plain"]))
+    monkeypatch.setattr(progress, "get_ipython", lambda: True)
+    monkeypatch.setattr(progress, "display", lambda *args, **settings: handle)
+    bar = Progress(True)
+    bar.line("epoch  1")
+    bar.bar(1, 0.5)
+    assert shown[-1] == "epoch  1\nepoch  2  " + 15 * "█" + 15 * "░" + "   50%"
+    bar.close()
+    assert shown[-1] == "epoch  1"
+
+
 # --- displays that fail ---
 
 

@@ -325,7 +325,7 @@ def test_numbers_of_numpy_are_numbers():
 
 USES = {
     "fit": lambda net, data: fit(net, data, num_epochs=1, batch_size=8, verbose=False),
-    "its test set": lambda net, data: fit(net, example(9), data, num_epochs=1, verbose=False),
+    "its test set": lambda net, data: fit(net, example(9), data, 1, 0.1, "constant", verbose=False),
     "evaluate": evaluate,
     "renew_statistics": renew_statistics,
 }
