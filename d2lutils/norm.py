@@ -20,7 +20,7 @@ def batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):
     axes = (0, *range(2, X.ndim))  # every axis but the channels'
     if autograd.is_training():
         mean = X.mean(axis=axes, keepdims=True)
-        var = np.square(X - mean).mean(axis=axes, keepdims=True)
+        var = np.square(X - mean).mean(axis=axes, keepdims=True)  # faster than ** 2
         moving_mean = momentum * moving_mean + (1 - momentum) * mean
         moving_var = momentum * moving_var + (1 - momentum) * var
     else:
