@@ -78,6 +78,10 @@ class BatchNorm(nn.Block):
             mean[:], var[:] = new_mean, new_var
         return Y
 
+    def __repr__(self):
+        shape = tuple(self.gamma.shape)
+        return f"BatchNorm({shape[1]}, num_dims={len(shape)}, eps={self.eps}, momentum={self.momentum})"
+
 
 def load_parameters(net, path):
     """Load a file of `save_parameters` into `net`, whichever layer either has: ours or Gluon's.
