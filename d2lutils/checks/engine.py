@@ -165,22 +165,20 @@ def hint(number=1):
         _last.hint(number)
 
 
-KINDS = ("weight", "bias", "gamma", "beta", "mean", "var")
-
-
 def kind_of(parameter):
-    """What a parameter is, one of KINDS: by the end of its name, else by how it is initialized."""
+    """What a parameter is, weight, bias, gamma, beta, mean or var: by the end of its name, and by how it is initialized,
+    since a gamma may be called scale, or weight."""
     end = parameter.name.rsplit("_", 1)[-1]
-    if end in KINDS:
+    if end in ("gamma", "beta", "mean", "var"):
         return end
     start = init.create(parameter.init) if parameter.init else None
     value = getattr(start, "value", {init.One: 1, init.Zero: 0}.get(type(start)))
     trained = parameter.grad_req != "null"
     if value == 1:
         return "gamma" if trained else "var"
-    if value == 0:
+    if value == 0 and end != "bias":
         return "beta" if trained else "mean"
-    return "weight"
+    return "bias" if end == "bias" else "weight"
 
 
 Step = namedtuple("Step", "Y dX gradients statistics")
