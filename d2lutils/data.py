@@ -2,11 +2,13 @@
 
 import gzip
 import hashlib
+import numbers
 from pathlib import Path
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy
-from mxnet import np
+from mxnet import np, npx
 
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "fashion_mnist"
 SHA256 = {
@@ -26,38 +28,97 @@ def fashion_mnist(num_train=60_000, seed=0):
     num_train: how many of the 60,000 training images to draw, as many of each class as of the
     others (give or take one), chosen by `seed`.
 
-    Raises ValueError when num_train is not an integer from 10 to 60,000 or a file was altered,
-    FileNotFoundError when a file is missing.
+    Raises ValueError when num_train is not an integer from 10 to 60,000, the seed is none, or a
+    file was altered, FileNotFoundError when a file is missing.
     """
-    if not isinstance(num_train, int) or not 10 <= num_train <= 60_000:
+    if not is_integer(num_train) or not 10 <= num_train <= 60_000:
         raise ValueError(f"num_train must be an integer from 10 to 60,000, not {num_train!r}.")
+    rng = generator(seed)
     X, y = _read("train-images-idx3-ubyte.gz"), _read("train-labels-idx1-ubyte.gz")
     if num_train < len(y):
-        chosen = _stratified(y, num_train, numpy.random.default_rng(seed))
+        chosen = _stratified(y, num_train, rng)
         X, y = X[chosen], y[chosen]
     test = _read("t10k-images-idx3-ubyte.gz"), _read("t10k-labels-idx1-ubyte.gz")
     return _arrays(X, y), _arrays(*test)
 
 
+class Pair(NamedTuple):
+    """Images and labels that `checked` has seen."""
+
+    X: np.ndarray
+    y: np.ndarray
+
+
+def checked(data, name="data"):
+    """`data`, a pair (X, y), as a `Pair` of arrays: X floats (N, ...), y int64 (N,).
+
+    X and y may be arrays of `mxnet.np`, of the classic `mxnet.nd` or of NumPy. X is not copied and
+    keeps its type, except that NumPy's floats become float32. y may hold numbers of any type, as
+    long as they are whole and from 0 on. A `Pair` is taken as it is.
+
+    Raises ValueError, a sentence that says what is wrong with `name`, for anything else: another
+    kind of object or of shape, no example, an X of integers or with a value that is not finite.
+    """
+    if isinstance(data, Pair):
+        return data
+    if not npx.is_np_array():
+        raise ValueError("MXNet's NumPy interface is off in this thread: call npx.set_np() first.")
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        kind = type(data).__name__
+        raise ValueError(f"{name} must be a pair (X, y) of arrays, not of type {kind}.")
+    for which, array in zip("Xy", data):
+        if not isinstance(array, numpy.ndarray | mx.nd.NDArray):
+            raise ValueError(
+                f"{which} of {name} must be an array of MXNet or NumPy, not of type "
+                f"{type(array).__name__}: np.array(...) makes one of numbers in a list."
+            )
+    X, y = data
+    if y.ndim != 1:
+        cure = "y.argmax(axis=1)" if y.ndim == 2 and y.shape[1] > 1 else "y.reshape(-1)"
+        raise ValueError(f"y of {name} must have the shape (N,), not {y.shape}: use {cure}.")
+    if X.shape[:1] != y.shape:
+        raise ValueError(
+            f"X and y of {name} must have the same length; their shapes are {X.shape} and {y.shape}."
+        )
+    if X.size == 0:
+        raise ValueError(f"{name} is empty: X has the shape {X.shape}.")
+    return Pair(_images(X, f"X of {name}"), _labels(y, f"y of {name}"))
+
+
 def batches(data, batch_size, seed=None, drop_last=False):
-    """Yield minibatches (X, y) of `data`, a pair of arrays of equal length, copied one at a time.
+    """Yield minibatches (X, y) of `data`, a pair of arrays as `checked` asks, copied one at a time.
 
     seed: None keeps the order. An integer shuffles by a generator of its own; a
     `numpy.random.Generator` shuffles by that one, differently at each call.
-    drop_last: leave out the last batch when it is smaller than batch_size.
+    drop_last: leave out the last batch when it is smaller than batch_size, and not the only one.
 
-    Raises ValueError when the lengths differ or batch_size is not a positive integer.
+    Raises ValueError for data that `checked` refuses, a batch_size that is not a positive integer,
+    and a seed that is none.
     """
-    X, y = data
-    if len(X) != len(y):
-        raise ValueError(f"X and y must have the same length, not {len(X)} and {len(y)}.")
-    if not isinstance(batch_size, int) or batch_size < 1:
+    X, y = checked(data)
+    if not is_integer(batch_size) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}.")
     order = numpy.arange(len(X))
     if seed is not None:
-        order = numpy.random.default_rng(seed).permutation(order)
-    stop = len(X) - len(X) % batch_size if drop_last else len(X)
-    return _batches(X, y, order[:stop], batch_size)
+        order = generator(seed).permutation(order)
+    if drop_last and len(X) > batch_size:
+        order = order[: len(X) - len(X) % batch_size]
+    return _batches(X, y, order, int(batch_size))
+
+
+def is_integer(value):
+    """Whether it is a whole number, of Python or NumPy; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def generator(seed):
+    """NumPy's generator for a seed, which is an integer from 0 on, or several; or a generator."""
+    try:
+        if seed is None or isinstance(seed, bool):
+            raise TypeError
+        return numpy.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"seed must be an integer from 0 on, not {seed!r}.") from None
 
 
 def half_size(data):
@@ -69,7 +130,7 @@ def half_size(data):
 def verify():
     """Check all four files against their SHA-256; raises as `fashion_mnist` does."""
     for name in SHA256:
-        _checked(name)
+        _sound(name)
 
 
 def _batches(X, y, order, batch_size):
@@ -78,7 +139,43 @@ def _batches(X, y, order, batch_size):
         yield X.take(rows, axis=0), y.take(rows, axis=0)
 
 
-def _checked(name):
+def _images(X, what):
+    """X as an array of MXNet, after a look at each value."""
+    if numpy.dtype(X.dtype).kind != "f":
+        raise ValueError(
+            f"{what} must hold floats, not {numpy.dtype(X.dtype)}: "
+            'if they are pictures from 0 to 255, use X.astype("float32") / 255.'
+        )
+    if isinstance(X, numpy.ndarray):
+        X = _array(numpy.ascontiguousarray(X, "float32"))
+    X = X.as_np_ndarray()
+    for start in range(0, len(X), 1024):  # piece by piece: NumPy is fast, but wants a copy
+        finite = numpy.isfinite(X[start : start + 1024].asnumpy())
+        if not finite.all():
+            i = start + numpy.argmin(finite.reshape(len(finite), -1).all(axis=1))
+            raise ValueError(f"{what} has a value that is not finite, in example {i}.")
+    return X
+
+
+def _labels(y, what):
+    """y as an array of int64."""
+    values = y if isinstance(y, numpy.ndarray) else y.asnumpy()
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{what} must hold whole numbers from 0 on, not {values.dtype}.")
+    labels = values.astype("int64")
+    wrong = values[(labels != values) | (labels < 0)]
+    if len(wrong):
+        raise ValueError(f"{what} must hold whole numbers from 0 on, not {wrong[0]}.")
+    return _array(labels)
+
+
+def _array(array):
+    """An array of NumPy as one of MXNet that shares its memory."""
+    shared = array.view()  # MXNet forbids to write in what it is given
+    return mx.nd.from_numpy(shared, zero_copy=True).as_np_ndarray()
+
+
+def _sound(name):
     """The compressed bytes of a file, after a look at its checksum."""
     path = FOLDER / name
     cure = "restore it with `git restore data/fashion_mnist` or clone the repository again."
@@ -92,7 +189,7 @@ def _checked(name):
 
 def _read(name):
     """An IDX file as an array of bytes: (N, 28, 28) images or (N,) labels."""
-    unpacked = gzip.decompress(_checked(name))
+    unpacked = gzip.decompress(_sound(name))
     ndim = unpacked[3]  # an IDX header: four bytes, the last the rank, then a size for each axis
     shape = numpy.frombuffer(unpacked, ">i4", count=ndim, offset=4)
     return numpy.frombuffer(unpacked, numpy.uint8, offset=4 + 4 * ndim).reshape(shape)
@@ -108,7 +205,4 @@ def _stratified(y, num, rng):
 def _arrays(images, labels):
     X = numpy.zeros((len(images), 1, 32, 32), "float32")
     numpy.divide(images, numpy.float32(255), out=X[:, 0, 2:30, 2:30])
-    return tuple(
-        mx.nd.from_numpy(array, zero_copy=True).as_np_ndarray()
-        for array in (X, labels.astype("int64"))
-    )
+    return _array(X), _array(labels.astype("int64"))

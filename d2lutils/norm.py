@@ -20,7 +20,7 @@ def batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):
     axes = (0, *range(2, X.ndim))  # every axis but the channels'
     if autograd.is_training():
         mean = X.mean(axis=axes, keepdims=True)
-        var = np.square(X - mean).mean(axis=axes, keepdims=True)
+        var = np.square(X - mean).mean(axis=axes, keepdims=True)  # faster than ** 2
         moving_mean = momentum * moving_mean + (1 - momentum) * mean
         moving_var = momentum * moving_var + (1 - momentum) * var
     else:
@@ -77,6 +77,10 @@ class BatchNorm(nn.Block):
         with autograd.pause():  # bookkeeping, not part of the gradient
             mean[:], var[:] = new_mean, new_var
         return Y
+
+    def __repr__(self):
+        shape = tuple(self.gamma.shape)
+        return f"BatchNorm({shape[1]}, num_dims={len(shape)}, eps={self.eps}, momentum={self.momentum})"
 
 
 def load_parameters(net, path):

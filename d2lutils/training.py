@@ -1,18 +1,17 @@
 """Train and evaluate any Gluon block on arrays in memory."""
 
 import math
-import sys
+import numbers
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
 import numpy
 from d2l import mxnet as d2l
-from IPython import get_ipython
-from IPython.display import display
-from mxnet import autograd, gluon, npx
+from mxnet import MXNetError, autograd, gluon, np, npx
 
-from .data import batches
+from .data import batches, checked, generator, is_integer
+from .progress import Progress
 
 AHEAD = 4  # steps that Python may queue before it looks at a result
 SCHEDULES = ("one-cycle", "cosine", "constant")
@@ -66,32 +65,45 @@ def fit(
 ):
     """Train `net`, an initialized block, by SGD on the cross-entropy; returns a `History`.
 
-    train, test: pairs (X, y) of arrays; without `test` nothing is evaluated.
+    train, test: pairs (X, y) of arrays, as `d2lutils.data.checked` asks: X of any shape (N, ...),
+    y the classes, whole numbers from 0 on; without `test` nothing is evaluated. X is cast batch by
+    batch to the type of the net's weights.
     lr: the highest learning rate. schedule: "constant"; "cosine", from lr down to 0;
     "one-cycle", up to lr in the first quarter of the steps, then as cosine.
+    batch_size: when the last batch of an epoch has less than a quarter of it, or fewer than three
+    examples, it is left out, since batch normalization would learn wrong statistics from it.
+    Another epoch leaves out others.
     seed: of the order of the examples; `seed_everything` before the network is made seeds the rest.
 
     Runs on a GPU where there is one. Ctrl-C ends the training: `fit` says so and returns the
-    epochs that are complete. When none is, or with verbose=False, where nobody would be told, it
-    raises KeyboardInterrupt. Either way the net keeps what it has learned.
-    Raises ValueError for arguments that make no sense, FloatingPointError at the first loss
-    that is not finite (the history so far is its attribute `history`).
+    epochs that are complete. When none is, or where nobody would be told (verbose=False, or a
+    display that failed), it raises KeyboardInterrupt. Either way the net keeps what it has learned.
+    Raises ValueError for arguments that make no sense. Raises FloatingPointError at the first loss
+    that is not finite, and after an epoch that leaves a weight that is not finite (the history so
+    far is its attribute `history`).
     """
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}.")
-    if not isinstance(num_epochs, int) or num_epochs < 1:
-        raise ValueError(f"num_epochs must be a positive integer, not {num_epochs!r}.")
-    if not lr > 0:
-        raise ValueError(f"lr must be positive, not {lr!r}.")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}.")
-    device = _prepare(net)
+    _check_settings(num_epochs, lr, schedule, momentum, weight_decay, batch_size)
+    if autograd.is_recording():
+        raise ValueError("fit records by itself: call it outside of autograd.record().")
+    rng, train = generator(seed), checked(train, "train")
+    test = None if test is None else checked(test, "test")
+    device, dtype = _prepare(net)
+    _check_gradients(net)
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     settings = {"learning_rate": lr, "momentum": momentum, "wd": weight_decay}
     trainer = gluon.Trainer(net.collect_params(), "sgd", settings)
-    rng = numpy.random.default_rng(seed)
-    steps_per_epoch = math.ceil(len(train[1]) / batch_size)
-    history, progress = History(), _Progress(verbose)
+    highest = max(int(part.y.max()) for part in (train, test) if part is not None)
+    rest = len(train.y) % batch_size
+    drop_last = 0 < rest < max(3, batch_size / 4) and rest < len(train.y)
+    steps_per_epoch = math.ceil(len(train.y) / batch_size) - drop_last
+    history, progress = History(), Progress(verbose)
+
+    def lost(what):
+        error = FloatingPointError(
+            f"{what}: the learning rate (at most {lr}) is probably too large."
+        )
+        error.history = history
+        return error
 
     def settle(epoch, waiting):
         """Read the oldest result that is still on the device."""
@@ -100,23 +112,18 @@ def fit(
         history.step_loss.append(loss)
         if not math.isfinite(loss):
             step = (len(history.step_loss) - 1) % steps_per_epoch + 1
-            error = FloatingPointError(
-                f"The loss became {loss} in epoch {epoch + 1}, step {step}: the learning rate "
-                f"(at most {lr}) is probably too large, or the input has a value that is not finite."
-            )
-            error.history = history
-            raise error
+            raise lost(f"The loss became {loss} in epoch {epoch + 1}, step {step}")
         return numpy.array([loss * size, float(num_correct), size])
 
     try:
         for epoch in range(num_epochs):
             start, totals, waiting = time.perf_counter(), numpy.zeros(3), deque()
-            for i, (X, y) in enumerate(batches(train, batch_size, rng)):
-                X, y = X.as_in_ctx(device), y.as_in_ctx(device)
+            for i, (X, y) in enumerate(batches(train, batch_size, rng, drop_last)):
+                X, y = X.as_in_ctx(device).astype(dtype, copy=False), y.as_in_ctx(device)
                 done = (epoch + (i + 1) / steps_per_epoch) / num_epochs
                 trainer.set_learning_rate(learning_rate(schedule, lr, done))
                 with autograd.record():
-                    scores = net(X)
+                    scores = _scores(net, X, highest)
                     losses = loss_function(scores, y)
                 losses.backward()
                 trainer.step(len(y))
@@ -127,6 +134,8 @@ def fit(
             while waiting:
                 totals += settle(epoch, waiting)
             seconds = time.perf_counter() - start
+            if _not_finite(net):  # a loss may stay finite, since ReLU turns NaN into 0
+                raise lost(f"Epoch {epoch + 1} left {_not_finite(net)} with values not finite")
             tested = None if test is None else evaluate(net, test)
             # Only now, so that Ctrl-C during the evaluation leaves lists of one length.
             history.train_loss.append(totals[0] / totals[2])
@@ -138,7 +147,7 @@ def fit(
             progress.line(history._line(epoch))
     except KeyboardInterrupt:
         progress.line(f"stopped by hand in epoch {len(history.seconds) + 1}")
-        if not (verbose and history.seconds):
+        if not (progress.verbose and history.seconds):
             raise
     finally:
         npx.waitall()
@@ -147,28 +156,38 @@ def fit(
 
 
 def evaluate(net, data, batch_size=256):
-    """Mean cross-entropy and accuracy of `net` on `data`, a pair (X, y), in prediction mode."""
-    device = _prepare(net)
+    """Mean cross-entropy and accuracy of `net` on `data`, a pair (X, y), in prediction mode.
+
+    It predicts under `autograd.record()` too, and the net stays as it is. Raises ValueError for
+    arguments that make no sense, as `fit` does, FloatingPointError for weights that are not finite.
+    """
+    data = checked(data)
+    device, dtype = _prepare(net)
+    highest = int(data.y.max())
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     loss, correct = 0.0, 0.0
-    for X, y in batches(data, batch_size):
-        X, y = X.as_in_ctx(device), y.as_in_ctx(device)
-        scores = net(X)
-        loss = loss + loss_function(scores, y).sum()
-        correct = correct + (scores.argmax(axis=1) == y).sum()
-    return float(loss) / len(data[1]), float(correct) / len(data[1])
+    with autograd.pause():
+        for X, y in batches(data, batch_size):
+            X, y = X.as_in_ctx(device).astype(dtype, copy=False), y.as_in_ctx(device)
+            scores = _scores(net, X, highest)
+            loss = loss + loss_function(scores, y).sum()
+            correct = correct + (scores.argmax(axis=1) == y).sum()
+    return float(loss) / len(data.y), float(correct) / len(data.y)
 
 
 def renew_statistics(net, data, batch_size=256):
     """Let the running statistics of batch normalization follow the present weights.
 
     Runs `data`, a pair (X, y), through the net in training mode without a step. MXNet moves the
-    statistics in the backward pass, so there is one, whose gradients nobody uses.
+    statistics in the backward pass, so there is one, whose gradients nobody uses. An incomplete
+    last batch is left out.
     """
-    device = next(iter(net.collect_params().values())).list_ctx()[0]
-    for X, _ in batches(data, batch_size, seed=0):
+    weight = next(iter(net.collect_params().values()))
+    for X, _ in batches(data, batch_size, seed=0, drop_last=True):
+        X = X.as_in_ctx(weight.list_ctx()[0]).astype(weight.dtype)
+        X.attach_grad()  # so that the backward pass reaches layers whose weights are frozen
         with autograd.record():
-            scores = net(X.as_in_ctx(device))
+            scores = net(X)
         scores.backward()
     npx.waitall()  # the engine does not know that backward() writes the statistics
 
@@ -183,47 +202,84 @@ def learning_rate(schedule, lr, done):
     return lr * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up))) / 2
 
 
+def _check_settings(num_epochs, lr, schedule, momentum, weight_decay, batch_size):
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}.")
+    if not is_integer(num_epochs) or num_epochs < 1:
+        raise ValueError(f"num_epochs must be a positive integer, not {num_epochs!r}.")
+    if not is_integer(batch_size) or batch_size < 1:
+        raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}.")
+    if not _is_finite(lr) or lr <= 0:
+        raise ValueError(f"lr must be a positive number, not {lr!r}.")
+    if not _is_finite(momentum) or not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be a number from 0 to less than 1, not {momentum!r}.")
+    if not _is_finite(weight_decay) or weight_decay < 0:
+        raise ValueError(f"weight_decay must be 0 or a positive number, not {weight_decay!r}.")
+
+
+def _is_finite(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _prepare(net):
-    """Move the net to the device, hybridize it where it can be; returns the device."""
+    """Move the net to the device, hybridize it where it can be.
+
+    Returns the device and the type of the weights.
+    """
+    if not isinstance(net, gluon.Block):
+        raise ValueError(f"net must be a block of Gluon, not of type {type(net).__name__}.")
     device = d2l.try_gpu()
     parameters = net.collect_params()
     if any(p._data is None and not p._deferred_init for p in parameters.values()):
         raise ValueError("The network has no weights yet: call net.initialize() first.")
     if any(p.list_ctx() != [device] for p in parameters.values()):
         parameters.reset_ctx(device)
+    if _not_finite(net):
+        raise FloatingPointError(
+            f"{_not_finite(net)} has values that are not finite: the network is lost, make it anew."
+        )
     if isinstance(net, gluon.HybridBlock) and not net._active:
         net.hybridize(static_alloc=True, static_shape=True)
-    return device
+    return device, next((p.dtype for p in parameters.values()), "float32")
 
 
-class _Progress:
-    """Finished epochs as lines, the running one as a bar that does not stay."""
+def _check_gradients(net):
+    kinds = {p.grad_req for p in net.collect_params().values()}
+    if kinds <= {"null"}:
+        raise ValueError(
+            'There is nothing to train: every parameter is frozen. Set grad_req = "write" for some.'
+        )
+    if "add" in kinds:
+        raise ValueError(
+            'Gradients would add up from step to step: set grad_req = "write" where it is "add".'
+        )
 
-    def __init__(self, verbose):
-        self.verbose, self.lines, self.last = verbose, [], 0.0
-        self.handle = None
-        if verbose and get_ipython() is not None:
-            self.handle = display({"text/plain": ""}, raw=True, display_id=True)
 
-    def bar(self, epoch, fraction):
-        live = self.handle is not None or sys.stdout.isatty()
-        if self.verbose and live and time.perf_counter() - self.last > 0.2:
-            self.last = time.perf_counter()
-            bar = "█" * round(30 * fraction)
-            self._show(f"epoch {epoch + 1:2d}  {bar:░<30}  {fraction:4.0%}", end="\r")
+def _not_finite(net):
+    """The name of a parameter with a value that is not finite, None when there is none."""
+    parameters = [p for p in net.collect_params().values() if p._data is not None]
+    return next((p.name for p in parameters if not numpy.isfinite(p.data().asnumpy()).all()), None)
 
-    def line(self, text):
-        if self.verbose:
-            self._show(text, end="\n")
-            self.lines.append(text)
 
-    def close(self):
-        if self.handle is not None:
-            self.handle.update({"text/plain": "\n".join(self.lines)}, raw=True)
-
-    def _show(self, text, end):
-        if self.handle is not None:
-            self.handle.update({"text/plain": "\n".join([*self.lines, text])}, raw=True)
-        else:
-            width = 50 if sys.stdout.isatty() else 0  # to the end of a bar that stood there
-            print(f"{text:<{width}}", end=end, flush=True)
+def _scores(net, X, highest):
+    """The net's scores for a batch, after a look at their shape; `highest`: the largest label."""
+    try:
+        scores = net(X)
+    except (MXNetError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"The network cannot take an X of shape {X.shape}: {reason}") from error
+    ours = isinstance(scores, np.ndarray)
+    if not ours or scores.ndim != 2 or len(scores) != len(X):
+        found = (
+            scores.shape if ours else f"of type {type(scores).__module__}.{type(scores).__name__}"
+        )
+        raise ValueError(
+            f"The network must give scores of shape ({len(X)}, classes) for {len(X)} examples, "
+            f"one array of mxnet.np, not {found}."
+        )
+    if highest >= scores.shape[1]:
+        raise ValueError(
+            f"There is a label {highest}, and the network has scores for {scores.shape[1]} classes, "
+            f"0 to {scores.shape[1] - 1}."
+        )
+    return scores

@@ -3,6 +3,8 @@
 import functools
 import gzip
 import hashlib
+import math
+import re
 import shutil
 import struct
 import subprocess
@@ -14,7 +16,7 @@ import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mxnet import np
+from mxnet import np, npx
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = data.SHA256
 COUNT = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
@@ -91,7 +93,7 @@ def test_a_subset_has_the_images_of_its_labels_each_once():
     (X_all, y_all), _ = fashion_mnist()
     rows = {image.tobytes(): i for i, image in enumerate(X_all.asnumpy())}
     chosen = [rows[image.tobytes()] for image in X.asnumpy()]
-    assert len(set(chosen)) == 500
+    assert len(set(chosen)) == 500 and chosen == sorted(chosen)  # in the order of the file
     assert (y_all.asnumpy()[chosen] == y.asnumpy()).all()
 
 
@@ -175,7 +177,7 @@ def numbers(*args, **kwargs):
     return seen
 
 
-@given(n=st.integers(0, 70), batch_size=st.integers(1, 80), seed=st.none() | st.integers(0, 9))
+@given(n=st.integers(1, 70), batch_size=st.integers(1, 80), seed=st.none() | st.integers(0, 9))
 def test_no_example_is_dropped_or_repeated(n, batch_size, seed):
     seen = numbers(numbered(n), batch_size, seed)
     assert sorted(sum(seen, [])) == list(range(n))
@@ -183,9 +185,10 @@ def test_no_example_is_dropped_or_repeated(n, batch_size, seed):
     assert all(0 < len(batch) <= batch_size for batch in seen)
 
 
-@given(n=st.integers(0, 70), batch_size=st.integers(1, 80), seed=st.none() | st.integers(0, 9))
-def test_drop_last_leaves_out_the_smaller_batch_only(n, batch_size, seed):
-    whole = [b for b in numbers(numbered(n), batch_size, seed) if len(b) == batch_size]
+@given(n=st.integers(1, 70), batch_size=st.integers(1, 80), seed=st.none() | st.integers(0, 9))
+def test_drop_last_leaves_out_the_smaller_batch_unless_it_is_the_only_one(n, batch_size, seed):
+    first, *rest = numbers(numbered(n), batch_size, seed)
+    whole = [first] + [b for b in rest if len(b) == batch_size]
     assert numbers(numbered(n), batch_size, seed, drop_last=True) == whole
 
 
@@ -224,12 +227,196 @@ def test_a_batch_is_copied_when_its_turn_comes():
 @pytest.mark.parametrize(
     ("example", "batch_size", "sentence"),
     [
-        ((np.zeros((3, 1)), np.zeros(4)), 2, "same length, not 3 and 4"),
         (numbered(3), 0, "batch_size must be a positive integer, not 0"),
         (numbered(3), -1, "not -1"),
         (numbered(3), 2.0, "not 2.0"),
+        (numbered(3), True, "not True"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_at_the_call(example, batch_size, sentence):
     with pytest.raises(ValueError, match=sentence):
         batches(example, batch_size)  # before the first batch is asked for
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", True, False])
+def test_a_seed_that_is_none_is_refused(seed):
+    for use in (lambda: batches(numbered(3), 2, seed), lambda: fashion_mnist(10, seed)):
+        with pytest.raises(ValueError, match=f"seed must be an integer from 0 on, not {seed!r}"):
+            use()
+
+
+def test_a_size_or_a_seed_may_be_a_number_of_numpy():
+    assert numbers(numbered(600), numpy.uint8(200), numpy.int64(3)) == numbers(
+        numbered(600), 200, 3
+    )
+    (X, y), _ = fashion_mnist(numpy.int64(20), numpy.int64(1))
+    assert (fashion_mnist(20, 1)[0][0] == X).all() and len(y) == 20
+    assert numbers(numbered(9), 3, [1, 2]) == numbers(
+        numbered(9), 3, numpy.random.default_rng([1, 2])
+    )
+
+
+# --- what is an array of images and labels ---
+
+
+def images():
+    """Ten examples, whose labels are 0, 1 and 2."""
+    return np.arange(60).reshape(10, 1, 2, 3) / 60, np.array([0, 1, 2, 2, 1, 0, 0, 1, 2, 0])
+
+
+FORMS = {
+    "mxnet.np": lambda array: array,
+    "mxnet.nd": lambda array: array.as_nd_ndarray(),
+    "NumPy": lambda array: array.asnumpy(),
+    "NumPy, every other row": lambda array: numpy.repeat(array.asnumpy(), 2, axis=0)[::2],
+    "NumPy, big-endian": lambda array: array.asnumpy().astype(array.dtype.newbyteorder(">")),
+    "NumPy, read only": lambda array: numpy.frombuffer(
+        array.asnumpy().tobytes(), array.dtype
+    ).reshape(array.shape),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_arrays_of_every_kind_become_floats_and_labels(form):
+    X, y = images()
+    for floats in ("float16", "float32", "float64"):
+        for whole in ("int64", "int32", "int8", "uint8", "float32", "float64"):
+            given = form(X.astype(floats))
+            found = data.checked([given, form(y.astype(whole))])
+            assert found.X.dtype == ("float32" if type(given) is numpy.ndarray else floats)
+            assert found.y.dtype == "int64"
+            assert found.X.shape == X.shape and numpy.abs((found.X - X).asnumpy()).max() < 1e-3
+            assert found.y.tolist() == y.tolist()
+            assert all(type(array) is np.ndarray for array in found)
+
+
+def test_answers_of_yes_and_no_are_two_classes():
+    X, y = images()
+    for labels in (y == 0, (y == 0).asnumpy()):
+        found = data.checked((X, labels)).y
+        assert found.dtype == "int64" and found.tolist() == [1, 0, 0, 0, 0, 1, 1, 0, 0, 1]
+
+
+def test_float32_is_not_copied_and_stays_writable():
+    X, y = images()
+    ours, classic = X.asnumpy(), X.as_nd_ndarray()
+    for array in (X, ours, classic):
+        found = data.checked((array, y)).X
+        array[3] = 7
+        assert (found[3] == 7).all()
+
+
+def test_a_pair_is_looked_at_once():
+    pair = data.checked(images())
+    pair.X[0] = math.nan
+    assert data.checked(pair) is pair
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.parametrize("kind", ["mxnet", "numpy"])
+def test_a_look_at_all_images_takes_little_memory(kind):
+    code = "import d2lutils; X, y = d2lutils.fashion_mnist()[0]; "
+    code += "X = X.asnumpy(); " if kind == "numpy" else ""
+    reset = "open('/proc/self/clear_refs', 'w').write('5')"  # the peak starts anew
+    code += f"{reset}; {COUNT}; d2lutils.data.checked((X, y)); {COUNT}"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    before, after = map(int, result.stdout.split())
+    assert (after - before) / 1024 < 60  # MB; the images have 246
+
+
+def classes(*labels):
+    return np.array([*labels, *[0] * (10 - len(labels))])
+
+
+@pytest.mark.parametrize("check", [data.checked, lambda example: batches(example, 4)])
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda X, y: X, "data must be a pair (X, y) of arrays, not of type ndarray."),
+        (lambda X, y: (X,), "data must be a pair (X, y) of arrays, not of type tuple."),
+        (lambda X, y: (X, y, y), "data must be a pair (X, y) of arrays, not of type tuple."),
+        (lambda X, y: None, "data must be a pair (X, y) of arrays, not of type NoneType."),
+        (
+            lambda X, y: (X.tolist(), y),
+            "X of data must be an array of MXNet or NumPy, not of type list: "
+            "np.array(...) makes one of numbers in a list.",
+        ),
+        (lambda X, y: ((X, y), (X, y)), "X of data must be an array .*, not of type tuple: .*"),
+        (lambda X, y: (X, y.tolist()), "y of data must be an array .*, not of type list: .*"),
+        (lambda X, y: (X, None), "y of data must be an array .*, not of type NoneType: .*"),
+        (
+            lambda X, y: (X, y.reshape(-1, 1)),
+            "y of data must have the shape (N,), not (10, 1): use y.reshape(-1).",
+        ),
+        (
+            lambda X, y: (X, npx.one_hot(y, 3)),
+            "y of data must have the shape (N,), not (10, 3): use y.argmax(axis=1).",
+        ),
+        (
+            lambda X, y: (X, y[0]),
+            "y of data must have the shape (N,), not (): use y.reshape(-1).",
+        ),
+        (
+            lambda X, y: (X, y[:9]),
+            "X and y of data must have the same length; their shapes are (10, 1, 2, 3) and (9,).",
+        ),
+        (
+            lambda X, y: (X[0, 0, 0, 0], y),
+            "X and y of data must have the same length; their shapes are () and (10,).",
+        ),
+        (lambda X, y: (X[:0], y[:0]), "data is empty: X has the shape (0, 1, 2, 3)."),
+        (lambda X, y: (X.reshape(10, -1)[:, :0], y), "data is empty: X has the shape (10, 0)."),
+        (
+            lambda X, y: ((X * 255).astype("uint8"), y),
+            "X of data must hold floats, not uint8: if they are pictures from 0 to 255, "
+            'use X.astype("float32") / 255.',
+        ),
+        (
+            lambda X, y: (X.astype("int64").asnumpy(), y),
+            "X of data must hold floats, not int64: .*",
+        ),
+        (lambda X, y: (X > 0, y), "X of data must hold floats, not bool: .*"),
+        (lambda X, y: (X.asnumpy().astype(str), y), "X of data must hold floats, not <U.*: .*"),
+        (lambda X, y: (X.asnumpy() * 1j, y), "X of data must hold floats, not complex.*: .*"),
+        (lambda X, y: (X, classes(0, 1, -1)), "y of data .* from 0 on, not -1.0."),
+        (lambda X, y: (X, classes(0, 1.5, 1)), "y of data .* from 0 on, not 1.5."),
+        (lambda X, y: (X, classes(math.nan)), "y of data .* from 0 on, not nan."),
+        (lambda X, y: (X, classes(math.inf)), "y of data .* from 0 on, not inf."),
+        (lambda X, y: (X, classes(1e30)), "y of data .* from 0 on, not 1.0.*."),
+        (
+            lambda X, y: (X, numpy.array(["shirt"] * 10)),
+            "y of data must hold whole numbers from 0 on, not <U5.",
+        ),
+        (lambda X, y: (X, numpy.array([None] * 10)), "y of data .* from 0 on, not object."),
+    ],
+)
+def test_what_is_no_example_is_refused_in_a_sentence(check, spoil, sentence):
+    with pytest.raises(ValueError) as caught:
+        check(spoil(*images()))
+    pattern = ".*".join(map(re.escape, sentence.split(".*")))
+    assert re.fullmatch(pattern, str(caught.value))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("form", [*FORMS][:3])
+def test_one_value_that_is_not_finite_is_found_with_its_example(value, form):
+    for dtype in ("float16", "float32", "float64"):
+        for i in (0, 1023, 1024, 2499):
+            X, y = np.zeros((2_500, 1, 2, 3), dtype=dtype), np.zeros(2_500)
+            X[i, 0, 1, 2] = value
+            with pytest.raises(ValueError, match=rf"X of data has a value .* in example {i}\."):
+                data.checked((FORMS[form](X), y))
+
+
+def test_large_values_are_finite():
+    X, y = np.full((2_000, 30), 3e38), np.zeros(2_000)
+    assert (data.checked((X, y)).X == X).all()
+
+
+def test_without_the_numpy_interface_the_cure_is_named():
+    try:
+        npx.reset_np()
+        with pytest.raises(ValueError, match=r"call npx.set_np\(\) first"):
+            batches((np.zeros((3, 1)), np.zeros(3)), 2)
+    finally:
+        npx.set_np()

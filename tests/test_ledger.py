@@ -1,10 +1,17 @@
-"""The ledger: sentences that rest on recorded runs, word for word, and what makes each of them true."""
+"""The ledger: the numbers that the course quotes from its recorded runs, each computed from its file.
 
+What else a sentence says of a file is asserted in the notebook, in the cell beside the sentence.
+"""
+
+import json
+import re
+from fractions import Fraction
 from pathlib import Path
 
 from d2lutils import experiments
 from d2lutils.experiments import final
 from d2lutils.experiments.runs import EXPERIMENTS as RECORDED
+from d2lutils.training import learning_rate
 
 import nbformat
 import pytest
@@ -12,307 +19,232 @@ import results
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "data/results"
+ABOUT = {
+    name: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in RECORDED
+}
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("**/[0-9]*.ipynb"))
+WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+VALUES = {word: str(value) for value, word in enumerate(WORDS, start=2)}
+VALUES |= {"thousand": "1000", "half": "1/2", "quarter": "1/4"}
+VALUES["one"] = "one"  # not 1, which it rarely means
+NUMBER = rf"\d+(?:,\d{{3}})*(?:\.\d+)?|\b(?:{'|'.join(VALUES)})\b"
 
 
-def words(path):
-    """The prose of a notebook or a Markdown file, every run of white space one space."""
-    if path.suffix == ".ipynb":
-        cells = nbformat.read(path, as_version=4).cells
-        text = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    else:
-        text = path.read_text(encoding="utf-8")
-    return " ".join(text.split())
+def numbers(text):
+    """The numbers in a text, in order, "five" as "5" and "60,000" as "60000"."""
+    found = re.findall(NUMBER, text.lower())
+    return [VALUES.get(number, number.replace(",", "")) for number in found]
 
 
-def quoted(values, digits=2):
-    """A mean and a standard deviation as the prose has them."""
-    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+def written(value):
+    """A number as `numbers` finds it: 3.0 as "3"; a text, such as "0.890", stays as it is."""
+    if isinstance(value, str):
+        return value.replace(",", "")
+    return str(value) if isinstance(value, Fraction) else f"{value:g}"
 
 
-def survives(accuracy, *where):
-    """The largest learning rate at which the network trains on average."""
-    mean = accuracy.mean()[where]
-    return mean[mean > 0.5].index.max()
+def in_order(expected, found):
+    """Whether one list has the other's members in their order, whatever stands between them."""
+    rest = iter(found)
+    return all(number in rest for number in expected)
 
 
-# Each function yields (file, sentence, whether it is true).
+def paragraphs(place):
+    """The lines of a Markdown file, or of the prose of a notebook: a paragraph or a table's row."""
+    if place == "README":
+        return (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    cells = nbformat.read(ROOT / f"notebooks/{place}.ipynb", as_version=4).cells
+    prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    return "\n".join(prose).splitlines()
+
+
+def how_many(count):
+    """A count as the prose has it, "one seed" but rates of 1."""
+    return "one" if count == 1 else count
+
+
+def mean_and_spread(values, digits=3):
+    """Mean and standard deviation as the prose has them, the two numbers of 0.890 ± 0.002."""
+    return f"{values.mean():.{digits}f}", f"{values.std():.{digits}f}"
+
+
+# Each function is named after an experiment. It yields where the course quotes it: the file, a word
+# or two that only this paragraph has beside these numbers, and the numbers in their order.
+
+
+def sweep(network, norm):
+    """The mean accuracy of a network for each learning rate."""
+    accuracy = final("learning_rates", "train_accuracy", "network", "norm", "lr", lost=0.1)
+    return accuracy.mean()[network, norm]
+
+
+def largest(accuracy):
+    """The largest setting at which a network trains on average."""
+    return accuracy.index[accuracy > 0.5].max()
 
 
 def learning_rates():
-    lenet = final("learning_rates", "train_accuracy", "network", "norm", "lr", lost=0.1)
-    mean, std = lenet.mean(), lenet.std()
-    at_most = {norm: survives(lenet, "LeNet", norm) for norm in ("none", "batch")}
-    ten_times = at_most == {"none": 0.3, "batch": 3.0}
-    uneven = std["LeNet", "none", 0.3] > 5 * std["LeNet", "none", 0.1]
-    yield (
-        "00_start_here",
-        "with ReLU up to a rate of about 0.3 (at 0.3 it depends on the seed), "
-        "with batch normalization at ten times that.",
-        ten_times and uneven,
-    )
-    yield (
-        "00_start_here",
-        "That is harder, not impossible: at a rate of 10 it happens as well.",
-        mean["LeNet", "batch", 10.0] < 0.2,
-    )
-    yield (
-        "01_batch_norm_from_scratch",
-        "LeNet at a rate of 3, ten times what it survives without.",
-        ten_times,
-    )
-    yield (
-        "01_batch_norm_from_scratch",
-        "At 0.01 three epochs are too few for the plain network, "
-        "and at 0.3 it works for some seeds better than for others. At 10 neither works",
-        mean["LeNet", "none", 0.01] < mean["LeNet", "none", 0.03] - 0.1
-        and uneven
-        and mean["LeNet", :, 10.0].max() < 0.2,
-    )
-    yield (
-        "05_why_it_works",
-        "LeNet without batch normalization (red) trains up to a rate of 0.3 and guesses from 1 on; "
-        "with it (teal) it trains up to 3.",
-        ten_times and mean["LeNet", "none"][1.0:].max() < 0.15,
-    )
+    without, with_bn = sweep("LeNet", "none"), sweep("LeNet", "batch")
+    plain, normalized = largest(without), largest(with_bn)
+    too_much, far_too_much = (a.index[a.index > largest(a)].min() for a in (without, with_bn))
+    times = normalized / plain
+    rates, epochs = without.index, ABOUT["learning_rates"]["epochs"]
+    yield "00_start_here", "impossible", far_too_much
+    yield "00_start_here", "depends on the seed", plain, plain, times
+    scratch = "01_batch_norm_from_scratch"
+    yield scratch, "you will write", times
+    yield scratch, "## 8. LeNet", times
+    yield scratch, "constant rate", plain, normalized
+    yield scratch, "recorded in", len(rates)
+    yield scratch, "neither works", rates[0], epochs, plain, far_too_much
+    yield scratch, "your own layer: LeNet", normalized, times
     for kind in ("exercises", "solutions"):
-        yield (
-            f"{kind}/01_batch_norm_from_scratch",
-            "LeNet with ReLU trained at a constant rate of 0.3 and no longer at 1; "
-            "with batch normalization at 3 and no longer at 10.",
-            ten_times,
-        )
-    deep = mean["plain-20", "none"].max(), mean["plain-20", "batch"][:3.0].min()
-    yield (
-        "05_why_it_works",
-        "The plain network of 20 layers gets no further than a quarter of the images on average "
-        "without it, at any rate; with it, it trains from 0.01 to 3. At 10 nothing trains.",
-        round(deep[0], 2) <= 0.25 and deep[1] > 0.4 and mean[:, :, 10.0].max() < 0.15,
-    )
-    gain = mean["LeNet", "batch"] - mean["LeNet", "none"]
-    yield (
-        "05_why_it_works",
-        "Towards small rates the curves do not come together, at 0.01 the gain is largest.",
-        gain[:0.3].idxmax() == 0.01 and gain[:0.3].min() > 0.1,
-    )
+        text = "constant rate of", plain, too_much, normalized, far_too_much
+        yield f"{kind}/{scratch}", *text
+    deep = sweep("plain-20", "batch")
+    trains = deep.index[deep > 0.4]
+    best = Fraction(round(4 * sweep("plain-20", "none").max()), 4)
+    why = "05_why_it_works"
+    yield why, "rates from", rates[0], rates[-1], 20, epochs
+    text = plain, too_much, normalized, 20, best, trains.min(), trains.max(), far_too_much
+    yield why, "counted as guessing", *text
+    gain = (with_bn - without)[:plain]
+    yield why, "first half of the prediction", times, gain.idxmax(), len(rates), epochs
+    yield why, "trained to the end", epochs
+    yield why, "usual initialization", 2, ABOUT["learning_rates"]["seeds"]
 
 
 def momentum():
-    trains = final("momentum", "train_accuracy", "norm", "lr", lost=0.1).agg(
-        lambda a: (a > 0.5).sum()
-    )
-    yield (
-        "solutions/01_batch_norm_from_scratch",
-        "So every answer from 0.1 to below 1, and from 1 to below 3, is right.",
-        (trains["none"][:0.1] == 5).all()
-        and 0 < trains["none", 0.3] < 5
-        and trains["none", 1.0] == 0
-        and trains["batch", 1.0] == 5
-        and trains["batch", 3.0] == 0,
-    )
+    accuracy = final("momentum", "train_accuracy", "norm", "lr", lost=0.1)
+    trains = accuracy.agg(lambda a: (a > 0.5).sum())
+    all_train = [trains[norm].index[trains[norm] == 5].max() for norm in ("none", "batch")]
+    solutions = "solutions/01_batch_norm_from_scratch"
+    yield solutions, "recorded runs train", 5, *all_train
+    fell = largest(sweep("LeNet", "none")) / all_train[0]
+    yield solutions, "still train", *all_train, fell, all_train[1] / all_train[0], 1 / (1 - 0.9)
 
 
 def noise():
     accuracy = final("noise", "train_accuracy", "lr", "norm", lost=0.1).mean()
-    noisy, clean, none = (accuracy[:, norm] for norm in ("batch and noise", "batch", "none"))
-    yield (
-        "05_why_it_works",
-        "At a rate of 1 the noisy network trains nearly as well as the clean one "
-        f"({noisy[1.0]:.2f} against {clean[1.0]:.2f}), at 0.1 ten points worse "
-        f"({noisy[0.1]:.2f} against {clean[0.1]:.2f}), "
-        "and without normalization both rates are hopeless.",
-        clean[1.0] - noisy[1.0] < 0.05
-        and 0.09 < clean[0.1] - noisy[0.1] < 0.11
-        and none[0.1:].max() < 0.15,
-    )
-    yield (
-        "05_why_it_works",
-        f"At 0.01 it passes: the noisy network ({noisy[0.01]:.2f}) is no better than the one "
-        f"without normalization ({none[0.01]:.2f}), and the clean one is ({clean[0.01]:.2f}).",
-        noisy[0.01] < none[0.01] < clean[0.01] - 0.1,
-    )
+    shown = accuracy.map("{:.2f}".format)
+    noisy, clean, none = (shown[:, norm] for norm in ("batch and noise", "batch", "none"))
+    points = round(100 * (float(clean[0.1]) - float(noisy[0.1])))
+    high = 1, noisy[1.0], clean[1.0], 0.1, points, noisy[0.1], clean[0.1]
+    low = 0.01, noisy[0.01], none[0.01], clean[0.01]
+    yield "05_why_it_works", "noisy", *high, *low
+    rates, norms = accuracy.index.levels
+    yield "05_why_it_works", "noise", 20, ABOUT["noise"]["epochs"], len(rates), len(norms)
 
 
 def initial_scale():
-    accuracy = final("initial_scale", "train_accuracy", "norm", "scale", lost=0.1)
-    mean, std = accuracy.mean(), accuracy.std()
-    without = mean["none"]
-    yield (
-        "05_why_it_works",
-        "LeNet trains from 0.3 to 3, a factor of ten, and at 3 it depends on the seed; "
-        "outside it guesses.",
-        without[0.3:3.0].min() > 0.5
-        and without.drop([0.3, 1.0, 3.0]).max() < 0.15
-        and std["none", 3.0] > 5 * std["none", 1.0],
-    )
-    low, high = mean["batch"].min(), mean["batch"].max()
-    yield (
-        "05_why_it_works",
-        f"it trains over the whole factor of a thousand, between {low:.2f} and {high:.2f}.",
-        True,
-    )
+    mean = final("initial_scale", "train_accuracy", "norm", "scale", lost=0.1).mean()
+    trains = mean["none"].index[mean["none"] > 0.5]
+    scales = mean.index.unique("scale")
+    low, high = trains.min(), trains.max()
+    least, most = f"{mean['batch'].min():.2f}", f"{mean['batch'].max():.2f}"
+    text = low, high, high / low, high, scales[-1] / scales[0], least, most
+    yield "05_why_it_works", "initial scale", *text
+    yield "05_why_it_works", "recorded", scales[0], scales[-1]
+    epochs = ABOUT["initial_scale"]["epochs"]
+    smaller, larger = scales[-1] ** 2, round(scales[0] ** -2, -3)
+    yield "05_why_it_works", "perfectly flat", scales[-1], smaller, epochs, larger
 
 
-def swing():
-    rows = experiments.load("swing")
-    constant, cosine = (rows[rows.schedule == name] for name in ("constant", "cosine"))
-    late, end = constant[constant.epoch > 5], constant[constant.epoch == 10]
-    chance = (0.88 * 0.12 / 10_000) ** 0.5
-    points = 100 * end.train_accuracy.agg(lambda a: a.max() - a.min())
-    apart = 100 * end.test_accuracy.agg(lambda a: a.max() - a.min())
-    jump = 100 * constant.groupby("seed").test_accuracy.diff().abs().max()
-    yield (
-        "06_test_accuracy",
-        "The five training accuracies end within about one point of each other. The test "
-        f"accuracies lie between {end.test_accuracy.min():.3f} and {end.test_accuracy.max():.3f}, "
-        f"five points apart, and one and the same run jumps by up to {jump:.0f} points",
-        round(points) == 1 and round(apart) == 5,
-    )
-    yield (
-        "06_test_accuracy",
-        "The swing is eight times what chance can do with 10,000 images.",
-        round(late.test_accuracy.std() / chance) == 8,
-    )
-    apart = late.small_test_accuracy - late.test_accuracy
-    yield (
-        "06_test_accuracy",
-        f"the first 1,000 differ from all 10,000 by {apart.std():.3f} (standard deviation), "
-        "not by 0.010, and add next to nothing to the swing.",
-        late.small_test_accuracy.std() < 1.05 * late.test_accuracy.std(),
-    )
-    before, after = late.test_accuracy, late.recalibrated
-    jumps = constant.groupby("seed")[["test_accuracy", "recalibrated"]].diff().abs()
-    jump = jumps[constant.epoch > 6].mean()
-    yield (
-        "06_test_accuracy",
-        f"the accuracy rises in {(after > before).sum()} of 25 cases, on average from "
-        f"{before.mean():.3f} to {after.mean():.3f}; the mean jump shrinks from "
-        f"{jump.test_accuracy:.3f} to {jump.recalibrated:.3f}. "
-        "Each test batch's own statistics give the same picture.",
-        len(late) == 25 and abs(late.batch_statistics.mean() - after.mean()) < 0.002,
-    )
-    yield (
-        "06_test_accuracy",
-        f"But the spread that is left, {after.std():.3f}, is still four times what chance explains.",
-        round(after.std() / chance) == 4,
-    )
-    yield (
-        "06_test_accuracy",
-        "seed 1 is the worst at the constant rate, "
-        "yet with the falling rate it ends with the others.",
-        late.groupby("seed").recalibrated.mean().idxmin() == 1
-        and cosine[(cosine.epoch == 10) & (cosine.seed == 1)].test_accuracy.item()
-        > cosine[cosine.epoch == 10].test_accuracy.mean() - 0.003,
-    )
-    first, final = cosine[cosine.epoch.between(2, 5)], cosine[cosine.epoch == 10]
-    yield (
-        "06_test_accuracy",
-        "While the rate is high the right panel jumps like the left one. "
-        "In the last epochs the five lines run together.",
-        first.test_accuracy.std() > 0.8 * constant[constant.epoch.between(2, 5)].test_accuracy.std()
-        and cosine[cosine.epoch > 8].test_accuracy.std() < 0.004,
-    )
-    yield (
-        "06_test_accuracy",
-        f"recalibrating adds nothing: {quoted(final.test_accuracy, 3)}, as it is.",
-        abs(final.test_accuracy - final.recalibrated).max() < 0.003,
-    )
-    yield (
-        "06_test_accuracy",
-        f"At the constant rate it gives {quoted(end.averaged, 3)}: what the schedule gives",
-        abs(end.averaged.mean() - final.test_accuracy.mean()) < 0.003,
-    )
+def batch_size():
+    errors = 1 - final("batch_size", "test_accuracy", "norm", "batch_size", lost=0.1).mean()
+    errors = errors.unstack("norm")
+    others = errors.drop(columns="batch")
+    best = errors.index[errors["batch"] < others.min(axis=1)].min()
+    worst = errors.index[errors["batch"] > others.max(axis=1)].max()
+    rise = 100 * (errors["batch"][worst] - errors["batch"][best])
+    about = ABOUT["batch_size"]
+    steps = about["epochs"] * about["images"] // 256
+    why = "05_why_it_works"
+    yield why, "recorded: a plain network", 8, about["epochs"]
+    yield why, "hardly notice", about["epochs"], about["seeds"], len(errors.columns), best, worst
+    yield why, "on the left", best, worst, int(rise)
+    yield why, "do not separate", about["epochs"], steps, 256
 
 
 def placement():
-    accuracy = final("placement", "test_accuracy", "place").mean()
-    yield (
-        "02_batch_norm_with_gluon",
-        "Both work, and over five seeds the difference is small.",
-        accuracy.min() > 0.8 and abs(accuracy["before"] - accuracy["after"]) < 0.01,
-    )
+    seeds = final("placement", "test_accuracy", "place").count()
+    assert seeds.nunique() == 1
+    yield "02_batch_norm_with_gluon", "seeds", seeds["before"]
 
 
 def depth():
-    loss = final("depth", "train_loss", "depth", "shortcut")
-    mean = loss.mean()
-    plain, residual = mean[:, False], mean[:, True]
-    yield (
-        "03_resnet",
-        "The plain network's loss (amber) rises with every step in depth, "
-        "the residual one's (blue) stays in a narrow band.",
-        plain.is_monotonic_increasing and residual.max() - residual.min() < 0.15,
-    )
-    yield (
-        "03_resnet",
-        "With shortcuts 44 layers still trail 20 a little, for three epochs are too few for depth "
-        "to pay, but the collapse is gone.",
-        0 < residual[44] - residual[20] < 0.1 and plain[44] - plain[20] > 0.3,
-    )
+    loss = final("depth", "train_loss", "depth", "shortcut").mean()
+    depths = loss.index.unique("depth")
+    _, shallow, _, deep = depths
+    epochs = ABOUT["depth"]["epochs"]
+    yield "03_resnet", "recorded in", len(depths)
+    yield "03_resnet", "degradation problem", deep, shallow, epochs
     for kind in ("exercises", "solutions"):
-        yield (
-            f"{kind}/03_resnet",
-            f"| plain, 20 layers | {plain[20]:.2f} | | plain, 44 layers | {plain[44]:.2f} | "
-            f"| residual, 44 layers | {residual[44]:.2f} |",
-            True,
-        )
+        place = f"{kind}/03_resnet"
+        yield place, "mean of", epochs, ABOUT["depth"]["seeds"]
+        for layers, shortcut in ((shallow, False), (deep, False), (deep, True)):
+            name = "residual" if shortcut else "plain"
+            yield place, name, layers, f"{loss[layers, shortcut]:.2f}"
 
 
 def networks():
     accuracy = final("networks", "test_accuracy", "network", "recipe")
+    about = ABOUT["networks"]
     cost = {
-        "LeNet": "61,706 | 0.4 M",
-        "BN-LeNet": "62,158 | 0.4 M",
-        "ResNet-18": "11,175,370 | 35.4 M",
-        "DenseNet": "757,322 | 14.3 M",
+        "LeNet": ("61,706", "0.4"),
+        "BN-LeNet": ("62,158", "0.4"),
+        "ResNet-18": ("11,175,370", "35.4"),
+        "DenseNet": ("757,322", "14.3"),
     }
     for name, price in cost.items():
-        course, book = (quoted(accuracy.get_group((name, r)), 3) for r in ("course", "book"))
-        yield "README", f"| {name} | {price} | {course} | {book} |", True
-    mean, std = accuracy.mean(), accuracy.std()
-    better = mean[:, "course"]
-    yield (
-        "04_densenet",
-        "DenseNet (purple) and ResNet-18 (blue) come out level with that, within half a point, at "
-        "34 and 85 times the arithmetic. Hollow: all lower, BN-LeNet and DenseNet with long bars; "
-        "LeNet with sigmoids has left guessing with one seed of the five.",
-        abs(better[["DenseNet", "ResNet-18"]] - better["BN-LeNet"]).max() < 0.005
-        and (mean[:, "book"] < better).all()
-        and std[:, "book"][["BN-LeNet", "DenseNet"]].min() > 0.02
-        and (accuracy.get_group(("LeNet", "book")) > 0.15).sum() == 1,
-    )
-    yield (
-        "04_densenet",
-        "Between two recipes for one network lie more points than between the networks.",
-        (better - mean[:, "book"]).max() > better.max() - better.min(),
-    )
-    yield (
-        "04_densenet",
-        "in the table it is level with the large ones.",
-        better.max() - better["BN-LeNet"] < 0.005,
-    )
+        course, book = (mean_and_spread(accuracy.get_group((name, r))) for r in ("course", "book"))
+        yield "README", f"| {name} ", *price, *course, *book
+    size = how_many(about["epochs"]), about["images"], about["seeds"]
+    yield "README", "test accuracy after", *size, 2, ABOUT["swing"]["epochs"]
+    yield "04_densenet", "recipes:", len(cost), about["images"], 2
+    course = accuracy.mean()[:, "course"]
+    points = 100 * abs(course[["DenseNet", "ResNet-18"]] - course["BN-LeNet"]).max()
+    learned = accuracy.get_group(("LeNet", "book")) > 0.15
+    text = Fraction(round(2 * points), 2), how_many(learned.sum()), len(learned)
+    yield "04_densenet", "filled circles", about["seeds"], *text
 
 
-def batch_size():
-    error = 1 - final("batch_size", "test_accuracy", "norm", "batch_size", lost=0.1).mean()
-    errors = error.unstack("norm")
-    best, worst = errors.idxmin(axis=1), errors.idxmax(axis=1)
-    yield (
-        "05_why_it_works",
-        "Batch normalization (teal) is the best of the four from 8 images on, and the worst at 2.",
-        (best[8:] == "batch").all() and worst[2] == "batch",
-    )
-    yield (
-        "05_why_it_works",
-        "On the right all curves rise; the one without normalization (red) leaves the picture.",
-        (errors.loc[256] > errors.loc[32] + 0.03).all() and errors["none"][256] > 0.8,
-    )
-    rises = 100 * (errors.loc[2] - errors.loc[8])
-    yield (
-        "05_why_it_works",
-        "from 8 images to 2 the error of batch normalization rises by over four points, "
-        "that of group normalization stays within a point.",
-        4 < rises["batch"] < 5 and abs(rises["group"]) < 1,
-    )
+def swing():
+    rows = experiments.load("swing")
+    about = ABOUT["swing"]
+    constant, cosine = (rows[rows.schedule == name] for name in ("constant", "cosine"))
+    late, end = constant[constant.epoch > 5], constant[constant.epoch == 10]
+    lab = "06_test_accuracy"
+    rate = constant.lr.max()
+    yield "README", "jumping up and down", about["seeds"], about["epochs"], about["seeds"]
+    yield lab, "batches of", about["images"], rate, about["epochs"], about["seeds"]
+
+    def points(accuracy):
+        return how_many(round(100 * (accuracy.max() - accuracy.min())))
+
+    low, high = end.test_accuracy.min(), end.test_accuracy.max()
+    jump = round(100 * constant.groupby("seed").test_accuracy.diff().abs().max())
+    text = f"{low:.3f}", f"{high:.3f}", points(end.test_accuracy), jump, f"{high:.2f}"
+    yield lab, "training accuracies end", about["seeds"], points(end.train_accuracy), *text
+
+    chance, chance_of_1000 = ((0.88 * 0.12 / images) ** 0.5 for images in (10_000, 1_000))
+    before, after = late.test_accuracy, late.recalibrated
+    yield lab, "guilty here", round(before.std() / chance), 10_000
+    apart = (late.small_test_accuracy - before).std()
+    yield lab, "formula speaks", 1_000, 10_000, f"{apart:.3f}", f"{chance_of_1000:.3f}"
+
+    jumps = constant.groupby("seed")[["test_accuracy", "recalibrated"]].diff().abs()
+    jumps = jumps[constant.epoch > 6].mean()
+    text = [f"{v:.3f}" for v in (before.mean(), after.mean(), *jumps)]
+    yield lab, "weight was touched", (after > before).sum(), len(late), *text
+    yield lab, "spread", f"{after.std():.3f}", round(after.std() / chance)
+
+    last_rate = learning_rate("cosine", rate, 1 - 0.5 / about["epochs"])
+    yield lab, "epoch by epoch", rate, f"{last_rate:.3f}"
+    yield lab, "run together", rate, rate, about["seeds"]
+    yield lab, "seed is free", late.groupby("seed").recalibrated.mean().idxmin()
+    yield lab, "falling rate**", *mean_and_spread(cosine[cosine.epoch == 10].test_accuracy)
+    yield lab, "averaging**", *mean_and_spread(end.averaged)
 
 
 EXPERIMENTS = (
@@ -328,18 +260,31 @@ EXPERIMENTS = (
 )
 
 
-@pytest.mark.parametrize("claims", EXPERIMENTS, ids=lambda claims: claims.__name__)
-def test_what_the_course_says_is_what_was_recorded(claims):
-    for name, sentence, true in claims():
-        path = ROOT / ("README.md" if name == "README" else f"notebooks/{name}.ipynb")
-        assert sentence in words(path), f"{path.name} does not say: {sentence}"
-        assert true, (
-            f"{path.name} says what data/results/{claims.__name__}.csv does not: {sentence}"
+@pytest.mark.parametrize("quotes", EXPERIMENTS, ids=lambda quotes: quotes.__name__)
+def test_the_course_quotes_what_was_recorded(quotes):
+    for place, anchor, *values in quotes():
+        expected = [written(value) for value in values]
+        found = [numbers(line) for line in paragraphs(place) if anchor.lower() in line.lower()]
+        fitting = [line for line in found if in_order(expected, line)]
+        assert len(fitting) == 1, (
+            f"{place}: by data/results/{quotes.__name__} one paragraph with {anchor!r} should have "
+            f"the numbers {', '.join(expected)} in this order. Such paragraphs have: {found}"
         )
 
 
+def test_a_number_of_seeds_is_the_recorded_one():
+    (seeds,) = {about["seeds"] for about in ABOUT.values()}
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", RESULTS / "README.md", *NOTEBOOKS]
+    for path in texts:
+        text = path.read_text(encoding="utf-8")
+        for quoted in re.findall(rf"(?:{NUMBER})(?: \w+)? seeds", text, re.IGNORECASE):
+            assert numbers(quoted) == [str(seeds)], (
+                f"{path.name} says {quoted}, recorded are {seeds}"
+            )
+
+
 def test_every_recorded_experiment_is_quoted():
-    here = {claims.__name__ for claims in EXPERIMENTS}
+    here = {quotes.__name__ for quotes in EXPERIMENTS}
     assert here == set(RECORDED), "each experiment has a function here, of its name"
 
 

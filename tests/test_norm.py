@@ -406,6 +406,13 @@ def test_an_input_of_another_shape_is_refused(num_dims, shape, expected):
     assert str(caught.value) == f"BatchNorm expects an input of shape {expected}."
 
 
+def test_it_prints_what_it_is():
+    net = nn.Sequential()
+    net.add(BatchNorm(6, num_dims=4), BatchNorm(84, num_dims=2, momentum=0.5))
+    assert "(0): BatchNorm(6, num_dims=4, eps=1e-05, momentum=0.9)" in str(net)
+    assert "(1): BatchNorm(84, num_dims=2, eps=1e-05, momentum=0.5)" in str(net)
+
+
 # --- files of either layer ---
 
 

@@ -81,6 +81,7 @@ def test_without_topology_each_processor_counts(machine, monkeypatch):
     [
         ({"cpu.max": "100000 100000"}, 1),
         ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "199999 100000"}, 1),  # the rest of a processor is no processor
         ({"cpu.max": "800000 100000"}, 2),
         ({"cpu.max": "max 100000"}, 2),
         ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
@@ -498,6 +499,29 @@ def test_another_module_that_is_run_sets_the_threads_and_imports_mxnet_itself(tm
     assert result.returncode == 1 and "ValueError: OMP_NUM_THREADS" in result.stderr
     result = python("-m", "d2lutils.experiments", folder=tmp_path, modules=NO_LIBRARY)
     assert result.returncode == 1 and "ImportError: MXNet needs the system" in result.stderr
+
+
+def test_the_speed_is_all_multiplications_and_additions_over_the_time(monkeypatch):
+    now = itertools.count(0, 0.05)
+    monkeypatch.setattr(report.time, "perf_counter", lambda: next(now))
+    forward = 32 * 28 * 28 * 64 * (64 * 9) * 2  # images, positions, outputs; weights of each
+    steps, seconds = 19, 1.05  # the clock is read at the start, before each step and at the end
+    found = int(report.check_speed().partition(" GFLOP/s")[0])
+    assert found == pytest.approx(3 * forward * steps / seconds / 1e9, abs=6)  # give or take a step
+
+
+@pytest.mark.parametrize("check", [report.check_d2l, report.check_gpu, report.check_data])
+def test_what_needs_mxnet_does_not_import_it(monkeypatch, check):
+    class Watch:
+        def find_spec(self, name, *args):
+            assert name.partition(".")[0] not in ("mxnet", "d2l")
+
+    monkeypatch.delitem(sys.modules, "mxnet")
+    monkeypatch.delitem(sys.modules, "d2l.mxnet")
+    monkeypatch.delitem(sys.modules, "d2lutils.data")
+    monkeypatch.setattr(sys, "meta_path", [Watch(), *sys.meta_path])
+    with pytest.raises(ImportError, match="not checked: it needs MXNet, see above"):
+        check()
 
 
 def test_a_gpu_is_counted(monkeypatch):

@@ -1,21 +1,19 @@
 """`fit` and `evaluate` against NumPy by hand, and what they say, where and when."""
 
+import contextlib
 import itertools
 import math
-import types
 
 import d2lutils
 from d2lutils import BatchNorm, History, batches, evaluate, fit, lenet, training
 from d2lutils.training import renew_statistics
 
 import mxnet as mx
-import nbclient
-import nbformat
 import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mxnet import gluon, init, np, npx
+from mxnet import autograd, gluon, init, np, npx
 from mxnet.gluon import nn
 
 LISTS = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds", "step_loss"]
@@ -180,6 +178,41 @@ def test_a_seed_repeats_the_training_to_the_last_bit(fashion, make):
     assert run(0)[0] != run(1)[0]
 
 
+def test_seconds_are_those_of_the_training(monkeypatch):
+    now = [0.0]
+
+    def lasting(seconds, function):
+        def slower(*args):
+            now[0] += seconds
+            return function(*args)
+
+        return slower
+
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training, "batches", lasting(7, batches))
+    monkeypatch.setattr(training, "evaluate", lasting(100, lambda *args: (0.5, 0.5)))
+    monkeypatch.setattr(training, "_not_finite", lasting(1000, lambda net: None))
+    assert fit(linear(), example(10), example(10), 3, verbose=False).seconds == [7, 7, 7]
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt, FloatingPointError])
+def test_nothing_is_pending_when_fit_returns(monkeypatch, end):
+    happened = []
+
+    def stream(*args):
+        for i, batch in enumerate(batches(*args)):
+            happened.append("batch")
+            if i == 1 and end is not None:
+                raise end
+            yield batch
+
+    monkeypatch.setattr(training, "batches", stream)
+    monkeypatch.setattr(training.npx, "waitall", lambda: happened.append("wait"))
+    with contextlib.nullcontext() if end is None else pytest.raises(end):
+        fit(linear(), example(10), num_epochs=1, batch_size=5, verbose=False)
+    assert happened == ["batch", "batch", "wait"]
+
+
 def test_without_a_test_set_nothing_is_evaluated(fashion):
     history = fit(linear(10), fashion[0], num_epochs=2, verbose=False)
     assert (history.test_loss, history.test_accuracy, len(history.train_loss)) == ([], [], 2)
@@ -238,12 +271,30 @@ def test_the_rate_rises_and_falls_at_most_once(a, b, schedule):
         ("schedule", "step", "schedule must be one of one-cycle, cosine, constant, not 'step'"),
         ("num_epochs", 0, "num_epochs must be a positive integer, not 0"),
         ("num_epochs", 1.5, "not 1.5"),
-        ("lr", 0, "lr must be positive, not 0"),
+        ("num_epochs", True, "num_epochs must be a positive integer, not True"),
+        ("lr", 0, "lr must be a positive number, not 0"),
         ("lr", -0.1, "not -0.1"),
-        ("lr", math.nan, "lr must be positive, not nan"),
+        ("lr", math.nan, "lr must be a positive number, not nan"),
+        ("lr", math.inf, "not inf"),
+        ("lr", "0.1", "lr must be a positive number, not '0.1'"),
+        ("lr", True, "not True"),
+        ("lr", None, "not None"),
+        ("momentum", 1.0, "momentum must be a number from 0 to less than 1, not 1.0"),
+        ("momentum", -0.1, "not -0.1"),
+        ("momentum", math.nan, "not nan"),
+        ("momentum", "0.9", "not '0.9'"),
+        ("weight_decay", -1e-4, "weight_decay must be 0 or a positive number, not -0.0001"),
+        ("weight_decay", math.inf, "not inf"),
+        ("weight_decay", "1e-4", "not '1e-4'"),
         ("batch_size", 0, "batch_size must be a positive integer, not 0"),
         ("batch_size", -4, "batch_size must be a positive integer, not -4"),
         ("batch_size", 2.5, "batch_size must be a positive integer, not 2.5"),
+        ("batch_size", True, "not True"),
+        ("seed", -1, "seed must be an integer from 0 on, not -1"),
+        ("seed", 1.5, "not 1.5"),
+        ("seed", "a", "not 'a'"),
+        ("seed", None, "seed must be an integer from 0 on, not None"),
+        ("seed", True, "not True"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_refused(argument, value, sentence):
@@ -255,12 +306,229 @@ def test_an_argument_that_makes_no_sense_is_refused(argument, value, sentence):
     assert all((a == b).all() for a, b in zip(weights(net), before))
 
 
-def test_arrays_of_different_lengths_are_refused():
-    X, y = example(10)
-    with pytest.raises(ValueError, match="same length, not 10 and 9"):
-        fit(linear(), (X, y[:9]), verbose=False)
-    with pytest.raises(ValueError, match="same length, not 10 and 9"):
-        evaluate(linear(), (X, y[:9]))
+def test_numbers_of_numpy_are_numbers():
+    exact = {"num_epochs": 2, "batch_size": 200, "lr": 0.5, "momentum": 0.5, "seed": 3}
+    theirs = {
+        "num_epochs": numpy.int64(2),
+        "batch_size": numpy.uint8(200),  # 200 + 200 is more than it can hold
+        "lr": numpy.float64(0.5),
+        "momentum": numpy.float32(0.5),
+        "seed": numpy.int32(3),
+    }
+    train = example(450)
+    first, second = (fit(linear(), train, verbose=False, **given) for given in (exact, theirs))
+    assert first.step_loss == second.step_loss and len(first.step_loss) == 6
+
+
+# --- other people's data (the rest of it in test_data.py) ---
+
+
+USES = {
+    "fit": lambda net, data: fit(net, data, num_epochs=1, batch_size=8, verbose=False),
+    "its test set": lambda net, data: fit(net, example(9), data, num_epochs=1, verbose=False),
+    "evaluate": evaluate,
+    "renew_statistics": renew_statistics,
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda X, y: (X, y[:9]), r"same length; their shapes are \(10, 4\) and \(9,\)"),
+        (lambda X, y: X, r"must be a pair \(X, y\) of arrays, not of type ndarray"),
+        (lambda X, y: (X.tolist(), y), "X of .* must be an array of MXNet or NumPy, not of type l"),
+        (lambda X, y: (X[:0], y[:0]), "is empty"),
+        (lambda X, y: (X.astype("uint8"), y), "X of .* must hold floats, not uint8"),
+        (lambda X, y: (X / 0, y), "X of .* has a value that is not finite"),
+        (lambda X, y: (X, y.reshape(-1, 1)), r"shape \(N,\), not \(10, 1\): use y.reshape"),
+        (lambda X, y: (X, y - 1), "y of .* must hold whole numbers from 0 on, not -1"),
+    ],
+)
+def test_data_that_make_no_sense_are_refused(use, spoil, sentence):
+    net = linear()
+    net(example(10)[0])
+    before = weights(net)
+    with pytest.raises(ValueError, match=sentence):
+        use(net, spoil(*example(10)))
+    assert all((a == b).all() for a, b in zip(weights(net), before))
+
+
+def test_the_data_that_are_wrong_are_named():
+    with pytest.raises(ValueError, match="X of train has"):
+        fit(linear(), (example(10)[0] / 0, example(10)[1]), verbose=False)
+    with pytest.raises(ValueError, match="X of test has"):
+        fit(linear(), example(10), (example(10)[0] / 0, example(10)[1]), verbose=False)
+
+
+@pytest.mark.parametrize("use", [*USES][:3])
+def test_a_label_without_a_score_is_refused_before_a_step(use):
+    net, (X, y) = linear(), example(10)
+    net(X)
+    before = weights(net)
+    y[7] = 3
+    with pytest.raises(ValueError, match="There is a label 3, .* scores for 3 classes, 0 to 2"):
+        USES[use](net, (X, y))
+    assert all((a == b).all() for a, b in zip(weights(net), before))
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_network_gets_its_data_in_the_type_of_its_weights(use, dtype):
+    net, (X, y) = linear(), example(10)
+    net(X)
+    net.cast(dtype)
+    for form in (X, X.astype("float16"), X.astype("float64"), X.asnumpy(), X.as_nd_ndarray()):
+        USES[use](net, (form, y.astype("uint8")))
+    assert net.weight.dtype == dtype
+
+
+def test_another_form_of_the_data_is_another_form_only():
+    X, y = example(40)
+    expected = fit(linear(), (X, y), verbose=False).step_loss
+    for form in (
+        (X.asnumpy(), y.asnumpy()),
+        (X.asnumpy().astype("float64"), y.asnumpy().astype("uint8")),
+        [X.as_nd_ndarray(), y.as_nd_ndarray().astype("float32")],
+    ):
+        assert fit(linear(), form, form, verbose=False).step_loss == expected
+
+
+class Gives(nn.Block):
+    """A network whose answer is made of a dense layer's by a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.dense, self.function = nn.Dense(3), function
+
+    def forward(self, X):
+        return self.function(self.dense(X))
+
+
+@pytest.mark.parametrize("use", [fit, evaluate])
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (lambda scores: (scores, scores), "not of type builtins.tuple"),
+        (lambda scores: scores.asnumpy(), "not of type numpy.ndarray"),
+        (lambda scores: scores.reshape(-1), r"not \(30,\)"),
+        (lambda scores: scores.reshape(-1, 3, 1), r"not \(10, 3, 1\)"),
+        (lambda scores: scores[:9], r"not \(9, 3\)"),
+    ],
+)
+def test_scores_of_another_form_are_refused(use, function, found):
+    with pytest.raises(ValueError, match=rf"scores of shape \(10, classes\) .*, {found}\."):
+        use(initialized(Gives(function)), example(10))
+
+
+@pytest.mark.parametrize("use", [fit, evaluate])
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Dense(3, in_units=7), lambda: nn.Conv2D(3, 3), lambda: BatchNorm(7, 2)]
+)
+def test_an_input_that_the_network_cannot_take_is_named_by_its_shape(use, make, capfd):
+    with pytest.raises(ValueError, match=r"^The network cannot take an X of shape \(10, 4\): .+$"):
+        use(initialized(make()), example(10))
+
+
+@pytest.mark.parametrize("use", [fit, evaluate])
+def test_what_is_no_block_is_refused(use):
+    with pytest.raises(ValueError, match="net must be a block of Gluon, not of type function"):
+        use(lambda X: X, example(10))
+
+
+def body_and_head():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(5), nn.BatchNorm(), nn.Dense(3))
+    return initialized(net)
+
+
+def test_a_frozen_network_is_refused_a_frozen_part_stays():
+    net, train = body_and_head(), example(20)
+    net[:2].collect_params().setattr("grad_req", "null")
+    net(train[0])
+    before = weights(net)
+    fit(net, train, num_epochs=1, batch_size=4, verbose=False)
+    assert [(a == b).all() for a, b in zip(weights(net), before)] == 6 * [True] + 2 * [False]
+    net.collect_params().setattr("grad_req", "null")
+    with pytest.raises(ValueError, match='every parameter is frozen. Set grad_req = "write"'):
+        fit(net, train, verbose=False)
+    evaluate(net, train)
+
+
+def test_gradients_that_add_up_are_refused():
+    net = linear()
+    net.bias.grad_req = "add"
+    with pytest.raises(ValueError, match='grad_req = "write" where it is "add"'):
+        fit(net, example(10), verbose=False)
+
+
+def test_under_record_it_is_refused_to_train():
+    with pytest.raises(ValueError, match="outside of autograd.record"), autograd.record():
+        fit(linear(), example(10), verbose=False)
+
+
+@pytest.mark.parametrize("mode", [autograd.record, autograd.train_mode])
+@pytest.mark.parametrize("norm", [BatchNorm, lambda num_features, num_dims: nn.BatchNorm()])
+def test_evaluate_predicts_in_every_mode(fashion, norm, mode):
+    net, (X, y) = initialized(lenet(norm, "relu")), fashion[1]
+    order = np.argsort(y)  # classes apart, so that a batch's own statistics are of one class
+    data = X[order], y[order]
+    fit(net, fashion[0], num_epochs=1, verbose=False)
+    expected, before = evaluate(net, data, 20), weights(net)
+    with mode():
+        assert evaluate(net, data, 20) == expected
+    assert all((a == b).all() for a, b in zip(weights(net), before))
+
+
+# --- the last batch ---
+
+
+@pytest.mark.parametrize(
+    ("num", "batch_size", "sizes"),
+    [
+        (41, 20, [20, 20]),
+        (44, 20, [20, 20]),
+        (45, 20, [20, 20, 5]),
+        (40, 20, [20, 20]),
+        (9, 4, [4, 4]),
+        (10, 4, [4, 4]),
+        (11, 4, [4, 4, 3]),
+        (9, 2, [2, 2, 2, 2]),
+        (3, 1, [1, 1, 1]),
+        (2, 20, [2]),
+        (1, 20, [1]),
+    ],
+)
+def test_a_small_last_batch_is_left_out_unless_it_is_the_only_one(
+    monkeypatch, num, batch_size, sizes
+):
+    seen = []
+
+    def stream(*args):
+        for X, y in batches(*args):
+            seen.append(len(y))
+            yield X, y
+
+    monkeypatch.setattr(training, "batches", stream)
+    rates = []
+    monkeypatch.setattr(gluon.Trainer, "set_learning_rate", lambda self, rate: rates.append(rate))
+    history = fit(linear(), example(num), num_epochs=1, batch_size=batch_size, verbose=False)
+    assert seen == sizes and len(history.step_loss) == len(sizes)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)  # the schedule ends with the last step
+
+
+def test_what_one_epoch_leaves_out_another_sees(monkeypatch):
+    X, y = np.arange(21).reshape(21, 1) / 21, np.zeros(21)
+    seen = []
+
+    def stream(*args):
+        for batch in batches(*args):
+            seen.extend(batch[0].reshape(-1).tolist())
+            yield batch
+
+    monkeypatch.setattr(training, "batches", stream)
+    fit(linear(), (X, y), num_epochs=3, batch_size=20, verbose=False)
+    assert len(seen) == 60 and len(set(seen)) == 21
 
 
 @pytest.mark.parametrize("use", [fit, evaluate])
@@ -304,31 +572,22 @@ def test_a_network_is_compiled_once_with_static_memory(monkeypatch):
 # --- a loss that is not finite ---
 
 
-def counted(taken):
-    """`batches` that counts in taken[0] how many it has given."""
-
-    def stream(*args, **kwargs):
-        for batch in batches(*args, **kwargs):
-            taken[0] += 1
-            yield batch
-
-    return stream
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("step", [1, 4, 17, 20])
 def test_a_loss_that_is_not_finite_is_named_with_its_step(monkeypatch, step, value):
-    X, y = example(40)
-    rows = numpy.random.default_rng(3).permutation(40)[2 * (step - 1) : 2 * step]
-    X[int(rows[1])] = value
     taken = [0]
-    monkeypatch.setattr(training, "batches", counted(taken))
+
+    def poisoned(*args):
+        for X, y in batches(*args):
+            taken[0] += 1
+            yield X * (value if taken[0] == step else 1), y
+
+    monkeypatch.setattr(training, "batches", poisoned)
     with pytest.raises(FloatingPointError) as caught:
-        fit(linear(), (X, y), lr=0.02, batch_size=2, seed=3, verbose=False)
+        fit(linear(), example(40), lr=0.02, batch_size=2, seed=3, verbose=False)
     sentence, history = str(caught.value), caught.value.history
     assert f"in epoch 1, step {step}:" in sentence
     assert "learning rate (at most 0.02) is probably too large" in sentence
-    assert "input has a value that is not finite" in sentence
     assert len(history.step_loss) == step and not math.isfinite(history.step_loss[-1])
     assert all(math.isfinite(loss) for loss in history.step_loss[:-1])
     assert history.train_loss == []
@@ -355,6 +614,42 @@ def test_too_large_a_rate_is_found_out():
     X, y = example(40)
     with pytest.raises(FloatingPointError, match=r"learning rate \(at most 1e\+38\)"):
         fit(linear(), (X * 100, y), lr=1e38, schedule="constant", batch_size=8, verbose=False)
+
+
+def spoil_a_weight(net):
+    """A hidden layer gives NaN, and ReLU turns it into 0: the loss stays finite."""
+    net[0].weight.data()[0, 0] = math.nan
+
+
+def hidden_and_out():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(5, activation="relu"), nn.Dense(3))
+    initialized(net)(example(1)[0])
+    return net
+
+
+def test_a_weight_that_is_not_finite_ends_the_training_after_the_epoch(monkeypatch):
+    net, epochs = hidden_and_out(), itertools.count(1)
+
+    def spoilt(*args):
+        if next(epochs) == 2:
+            spoil_a_weight(net)
+        yield from batches(*args)
+
+    monkeypatch.setattr(training, "batches", spoilt)
+    with pytest.raises(FloatingPointError, match=r"Epoch 2 left dense\d+_weight with values") as at:
+        fit(net, example(20), num_epochs=4, batch_size=4, verbose=False)
+    history = at.value.history
+    assert len(history.train_loss) == 1 and len(history.step_loss) == 10
+    assert all(math.isfinite(loss) for loss in history.step_loss)
+
+
+@pytest.mark.parametrize("use", [fit, evaluate])
+def test_a_network_that_is_lost_is_refused(use):
+    net = hidden_and_out()
+    spoil_a_weight(net)
+    with pytest.raises(FloatingPointError, match=r"^dense\d+_weight has values .* make it anew"):
+        use(net, example(20))
 
 
 # --- Ctrl-C ---
@@ -404,11 +699,8 @@ def test_ctrl_c_in_the_first_epoch_is_raised_and_leaves_the_network_usable(monke
 
 def test_ctrl_c_is_raised_when_nobody_would_read_of_it(monkeypatch):
     interrupted(monkeypatch, epoch=3, step=2)
-    waited = []
-    monkeypatch.setattr(training.npx, "waitall", lambda: waited.append(True))
     with pytest.raises(KeyboardInterrupt):
         fit(linear(), example(20), num_epochs=5, batch_size=4, verbose=False)
-    assert waited
 
 
 def test_ctrl_c_while_testing_leaves_lists_of_one_length(monkeypatch, capsys):
@@ -451,79 +743,6 @@ def test_a_line_names_its_numbers():
     assert str(alone) == "epoch  1  loss 0.500  train 0.800    2.0 s"
 
 
-def on_a_terminal(text):
-    """The lines that stay on a terminal: what follows a carriage return writes over the line."""
-    lines = []
-    for line in text.split("\n"):
-        shown = ""
-        for part in line.split("\r"):
-            shown = part + shown[len(part) :]
-        lines.append(shown.rstrip())
-    return [line for line in lines if line]
-
-
-def watch(monkeypatch):
-    stdout = types.SimpleNamespace(isatty=lambda: True)
-    monkeypatch.setattr(training, "sys", types.SimpleNamespace(stdout=stdout))
-
-
-@pytest.fixture
-def terminal(monkeypatch, capsys):
-    """A terminal, and a clock that goes on by a second whenever somebody looks."""
-    clock = itertools.count(0.0)
-    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
-    watch(monkeypatch)
-    return capsys
-
-
-def test_a_bar_moves_on_a_terminal_and_does_not_stay(terminal):
-    history = fit(linear(), example(40), num_epochs=2, batch_size=4)
-    out, _ = terminal.readouterr()
-    assert on_a_terminal(out) == str(history).splitlines()
-    parts = out.replace("\n", "\r").split("\r")
-    bars = [part.rstrip() for part in parts if "░" in part or "█" in part]
-    assert len(bars) == 2 * (10 - training.AHEAD)
-    assert bars[0] == "epoch  1  " + 15 * "█" + 15 * "░" + "   50%"
-    assert bars[-1] == "epoch  2  " + 30 * "█" + "  100%"
-
-
-def test_ctrl_c_on_a_terminal_leaves_no_bar(terminal, monkeypatch):
-    interrupted(monkeypatch, epoch=1, step=9)
-    with pytest.raises(KeyboardInterrupt):
-        fit(linear(), example(40), batch_size=4)
-    assert on_a_terminal(terminal.readouterr().out) == ["stopped by hand in epoch 1"]
-
-
-def test_the_bar_does_not_move_at_each_step(monkeypatch, capsys):
-    monkeypatch.setattr(training.time, "perf_counter", lambda: 100.0)
-    watch(monkeypatch)
-    fit(linear(), example(40), num_epochs=1, batch_size=2)
-    assert capsys.readouterr().out.count("\r") == 1
-
-
-def test_a_notebook_keeps_one_line_an_epoch():
-    cells = [
-        "import d2lutils\nfrom mxnet import np\nfrom mxnet.gluon import nn\n"
-        "train = np.random.normal(size=(512, 4)), np.zeros(512, dtype='int64')\n"
-        "net = nn.Dense(3)\nnet.initialize()",
-        "history = d2lutils.fit(net, train, train, num_epochs=2, batch_size=2)",
-        "d2lutils.fit(net, train, num_epochs=2, verbose=False);",
-        "train[0][:] = float('nan')\ntry:\n    d2lutils.fit(net, train, num_epochs=2)\n"
-        "except FloatingPointError as error:\n    print(error.history.train_loss)",
-    ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbclient.NotebookClient(notebook, timeout=60, store_widget_state=True).execute()
-    _, loud, quiet, failed = (cell.outputs for cell in notebook.cells)
-    assert len(loud) == 1 and loud[0].output_type == "display_data"
-    assert list(loud[0].data) == ["text/plain"]
-    lines = loud[0].data["text/plain"].splitlines()
-    assert [line[:15] for line in lines] == ["epoch  1  loss ", "epoch  2  loss "]
-    assert all(" test " in line for line in lines)
-    assert quiet == [] and "widgets" not in notebook.metadata
-    assert [output.output_type for output in failed] == ["display_data", "stream"]
-    assert failed[0].data["text/plain"] == "" and failed[1].text == "[]\n"
-
-
 def test_a_history_plots_itself():
     history = History([2, 1], [0.3, 0.6], seconds=[1, 1])
     axes = history.plot("plain", color="#123456")
@@ -553,7 +772,7 @@ def test_after_a_recalibration_the_running_statistics_are_those_of_the_data(kind
     W, b, *_ = (value.astype("float64") for value in before.values())
     Z = X.asnumpy() @ W.T + b
     assert numpy.abs(mean.data().asnumpy() - Z.mean(axis=0)).max() < 0.05 * Z.std()
-    assert var.data().asnumpy() == pytest.approx(Z.var(axis=0), rel=0.1)
+    assert var.data().asnumpy().reshape(-1) == pytest.approx(Z.var(axis=0), rel=0.1)
     for p in net.collect_params().values():
         assert (p.data().asnumpy() == before[p.name]).all() == (p not in (mean, var)), p.name
 
@@ -565,7 +784,7 @@ def test_a_recalibration_is_a_moving_average_over_shuffled_batches():
     initialized(net)
     renew_statistics(net, (X, y), batch_size=30)
     mean = 0
-    for batch, _ in batches((X, y), 30, seed=0):
+    for batch, _ in batches((X, y), 30, seed=0, drop_last=True):
         mean = (mean + batch.asnumpy().mean(axis=0)) / 2
     assert net[0].running_mean.data().asnumpy() == pytest.approx(mean, abs=1e-6)
 
@@ -591,3 +810,14 @@ def test_a_recalibration_goes_where_the_network_was_trained(monkeypatch):
     renew_statistics(net, data)
     assert (net[1].running_mean.data().asnumpy() != before).all()
     assert all(p.list_ctx() == [device] for p in net.collect_params().values())
+
+
+def test_a_recalibration_reaches_frozen_layers():
+    net, train = body_and_head(), example(600)
+    net(train[0])
+    net.collect_params().setattr("grad_req", "null")
+    renew_statistics(net, train)
+    hidden = net[0](train[0])
+    expected = (1 - 0.9**2) * hidden.mean(axis=0)  # two batches of 256
+    assert numpy.abs((net[1].running_mean.data() - expected).asnumpy()).max() < 0.1
+    assert (net[1].running_mean.data() != 0).all()

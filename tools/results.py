@@ -20,7 +20,7 @@ Each table has one row for each setting, seed and epoch. The `.json` beside it s
 |---|---|---|---|---|
 {rows}
 
-Core minutes are the runs' own times added up, {total:.0f} in all, on the processor named in the `.json` while it did other work too. Two cores need half as many. The sentences of the course that rest on these files are listed in [`tests/test_ledger.py`](../../tests/test_ledger.py), each with what must hold for it to be true.
+Core minutes are the runs' own times added up, {total:.0f} in all, on the processor named in the `.json` while it did other work too. Two cores need half as many. [`tests/test_ledger.py`](../../tests/test_ledger.py) computes the numbers that the course quotes from these files and looks for them in its text. What else the text says of a file is asserted in the notebook, beside the sentence.
 """
 
 
