@@ -208,14 +208,16 @@ def trained(trial, layer_class, from_zero="The moving variance starts at one, no
 def _set_gamma_and_beta(trial, layer, norm):
     """Give a layer, and its `Norm`, a random gamma and beta; raise Wrong if it has none."""
     gammas, betas, others = [], [], []
-    for parameter, kind, _ in trial.parameters(layer):
+    for parameter, kind, shape in trial.parameters(layer):
         if parameter.grad_req != "null":
-            {"gamma": gammas, "beta": betas}.get(kind, others).append(parameter)
+            kind = kind if shape == (CHANNELS,) else shape
+            {"gamma": gammas, "beta": betas, "bias": betas}.get(kind, others).append(parameter)
     trial.holds(
         "a Trainer gets gamma and beta, and nothing else",
-        len(gammas) == len(betas) == 1 and gammas[0].shape and not others,
-        "Running statistics are not trained: differentiable=False keeps the Trainer away. gamma and "
-        "beta are trained.",
+        len(gammas) == len(betas) == 1 and not others,
+        "Running statistics are not trained: differentiable=False keeps the Trainer away."
+        if others
+        else "gamma and beta are trained, each of them: is one missing, or its grad_req off?",
         ", ".join(p.name for p in (*gammas, *betas, *others)) or "nothing",
         "gamma and beta",
     )
@@ -243,7 +245,8 @@ def _step(trial, layer, norm, n, mean, std, hint):
             *((its, norm.affine(wrong)) for its, wrong in slips(X_hat, divisor, EPS, n)),
         ],
     )
-    found = [step.dX, *(step.gradients[kind, (CHANNELS,)][0] for kind in ("gamma", "beta"))]
+    of_gamma, of_beta = sorted(step.gradients, key=lambda key: key[0] != "gamma")
+    found = [step.dX, step.gradients[of_gamma][0], step.gradients[of_beta][0]]
     has_gradients(trial, found, gradients(dY, X_hat, divisor, (0,), norm.gamma))
     return float64(batch)
 

@@ -8,7 +8,7 @@ from . import layers
 from .engine import Wrong, choice, described, exercise
 from .layers import by_channel, has_gradients, slips, unscaled
 from .reference import affine, backward, channel_shape, float64, gradients, normalize, single
-from .words import BIASED, NO_EPS, NO_ROOT
+from .words import BIASED, NO_EPS, NO_ROOT, UNREACHED
 
 NO_GAMMA = "These are the normalized values. gamma and beta come after them."
 
@@ -556,6 +556,7 @@ def hidden_gradient(trial, hypothesis_c, function):
         dX,
         "Compute mean and variance where autograd records.",
         [
+            (UNREACHED.format("its input"), 0 * dX),
             ("The symptom is still there: mean and variance are constants to autograd.", g / std),
             (
                 "The mean is seen now; the variance is still hidden (var() hides it, too).",

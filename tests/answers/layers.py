@@ -104,6 +104,41 @@ class Renamed(nn.Block):
         return self.scale.data() * (X - mu) / (sigma2 + 1e-5) ** 0.5 + self.shift.data()
 
 
+class NamedByPyTorch(nn.Block):
+    """weight and bias are gamma and beta."""
+
+    def __init__(self, num_features):
+        super().__init__()
+        shape, get = (1, num_features), self.params.get
+        self.weight = get("weight", shape=shape, init=init.One())
+        self.bias = get("bias", shape=shape, init=init.Zero())
+        self.running_mean = get("running_mean", shape=shape, init="zeros", differentiable=False)
+        self.running_var = get("running_var", shape=shape, init="ones", differentiable=False)
+
+    def forward(self, X):
+        mean, var = self.running_mean.data(), self.running_var.data()
+        parameters = self.weight.data(), self.bias.data(), mean, var
+        Y, new_mean, new_var = batch_norm(X, *parameters, eps=1e-5, momentum=0.9)
+        with autograd.pause():
+            mean[:], var[:] = new_mean, new_var
+        return Y
+
+
+class Compiled(nn.HybridBlock):
+    """By MXNet's operator."""
+
+    def __init__(self, num_features):
+        super().__init__()
+        shape, get = (num_features,), self.params.get
+        self.gamma = get("gamma", shape=shape, init="ones")
+        self.beta = get("beta", shape=shape, init="zeros")
+        self.mean = get("mean", shape=shape, init="zeros", differentiable=False)
+        self.var = get("var", shape=shape, init="ones", differentiable=False)
+
+    def hybrid_forward(self, F, X, gamma, beta, mean, var):
+        return F.npx.batch_norm(X, gamma, beta, mean, var, eps=1e-5, fix_gamma=False)
+
+
 class InPlainArrays(nn.Block):
     """The specimen of 2.7b: the averages are arrays."""
 
@@ -258,6 +293,9 @@ RIGHT = [
     GluonInside,
     Formula,
     Renamed,
+    NamedByPyTorch,
+    Compiled,
+    lambda num_features: nn.BatchNorm(),
     formula(shape_of=staticmethod(lambda n: (n,))),
     lambda num_features: nn.BatchNorm(in_channels=num_features),
     lambda n: BatchNorm(n, num_dims=2, momentum=0.9),
@@ -288,9 +326,11 @@ WRONG = [
     (Inherits, "nothing of others"),
     (OwnBatch, "its own batch"),
     (Unpaused, "autograd.pause()"),
-    (FixedGamma, "gamma and beta are trained"),
+    (lambda n: nn.BatchNorm(in_channels=n, epsilon=1e-3), "epsilon is 1e-5"),
+    (lambda n: nn.LayerNorm(in_channels=n), "nothing of others"),
+    (FixedGamma, "is one missing"),
     (StatisticsTrained, "differentiable=False"),
-    (NothingTrained, "gamma and beta are trained"),
+    (NothingTrained, "is one missing"),
     (one_for_all, "nothing of others"),
     (InTheClass, "nothing of others"),
     (GlobalStatistics, "the batch's own count"),

@@ -60,6 +60,13 @@ def ln_in_place(X, gamma, beta, eps):
     return X
 
 
+def ln_filled(X, gamma, beta, eps):
+    Y = np.zeros_like(X)
+    for i in range(len(X)):
+        Y[i] = ln()(X[i : i + 1], gamma, beta, eps)[0]
+    return Y
+
+
 # --- 1.4 ---
 
 
@@ -267,6 +274,7 @@ WRONG = {
         ((lambda X, g, b, e: g * (X - X.mean(axis=1)) + b,), "which two shapes"),
         ((lambda *a: ln()(*a).asnumpy(),), "That is a NumPy array"),
         ((ln_in_place,), "makes a new one"),
+        ((ln_filled,), "no array may be overwritten"),
         ((lambda *a: ln()(*a) * (1 if autograd.is_training() else 2),), "do not ask for the mode"),
         ((lambda X, g, b, e: np.mean(X, dim=1),), "Here it is axis"),
     ],
