@@ -1,6 +1,7 @@
 """What lessons 01 and 02 check alike: normalizing functions, and the repaired layers of their zoos."""
 
 import copy
+import inspect
 import tempfile
 
 import numpy
@@ -323,6 +324,30 @@ def kept(trial, layer_class, layer, norm, X, still=UNSAVED):
         "It is saved now, but not in collect_params(), so initialize() and Trainer pass it by: "
         "make it by self.params.get.",
     )
+
+
+def settings(trial, layer_class, X):
+    """Compare a layer that is made with another eps and momentum, where the class takes them."""
+    eps, momentum = 0.5, 0.6
+    if {"eps", "momentum"} <= inspect.signature(layer_class).parameters.keys():
+        layer = trial.build(lambda n: layer_class(n, eps=eps, momentum=momentum), CHANNELS)
+        trial.train(layer, X, X)
+        x, was = float64(X), momentum
+        mean, var = (1 - was) * x.mean(axis=0), was + (1 - was) * x.var(axis=0)
+        norm = Norm()
+        norm.train(X)
+        by_default = "{} is an argument: __init__ keeps it, forward uses it. It is not always {}."
+        trial.equal(
+            "eps and momentum are what the layer was made with",
+            trial.forward(layer, X),
+            norm.predict(X, mean=mean, var=var, eps=eps),
+            "Made with eps=0.5, momentum=0.6, trained on one batch: both numbers should count.",
+            [
+                (by_default.format("eps", EPS), norm.predict(X, mean=mean, var=var)),
+                (by_default.format("momentum", MOMENTUM), norm.predict(X, eps=eps)),
+                ("eps and momentum are arguments: neither has an effect yet.", norm.predict(X)),
+            ],
+        )
 
 
 def small_variance(trial, layer, norm, X):

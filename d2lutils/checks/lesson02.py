@@ -112,7 +112,8 @@ def merged(trial, function):
     for B, C in [(4, 3), (6, 1), (1, 2)]:
         counts = numpy.array([trial.integer(2, 4) + 3 * i for i in range(B)])
         parts = [
-            float64(trial.normal(n, C, mean=2 * i - 1, std=1 + i)) for i, n in enumerate(counts)
+            0.1 * float64(trial.normal(n, C, mean=2 * i - 1, std=1 + i))
+            for i, n in enumerate(counts)
         ]
         means = numpy.stack([part.mean(axis=0) for part in parts])
         variances = numpy.stack([part.var(axis=0) for part in parts])
@@ -597,6 +598,7 @@ def forgets(trial, hypothesis_b, layer_class):
     layer, norm, X = layers.trained(trial, layer_class)
     layers.kept(trial, layer_class, layer, norm, X, f"The symptom is still there. {UNSAVED}")
     layers.modes(trial, layer_class, layer, norm, X)
+    layers.settings(trial, layer_class, X)
     layers.small_variance(trial, layer, norm, X)
 
 
@@ -631,6 +633,7 @@ def predicting_changes(trial, hypothesis_c, layer_class):
     layer, norm, X = layers.trained(trial, layer_class)
     layers.modes(trial, layer_class, layer, norm, X)
     layers.kept(trial, layer_class, layer, norm, X)
+    layers.settings(trial, layer_class, X)
     layers.small_variance(trial, layer, norm, X)
     late = _moves_late(trial, layer_class, X)
     layer, norm = trial.build(layer_class, layers.CHANNELS), layers.Norm()

@@ -175,6 +175,7 @@ def _same_with_all_shortcuts(trial, block_class, right, mistakes, c, wide):
         ("identity", (False, 1), trial.normal(4, wide, 5, 6)),
         ("identity, by default", (), trial.normal(4, wide, 5, 6)),
         ("projection, stride 1", (True, 1), trial.normal(4, inputs, 5, 6)),
+        ("projection, as many channels", (True, 1), trial.normal(4, wide, 5, 6)),
         ("projection, stride 2", (True, 2), trial.normal(4, inputs, 8, 7)),
     ]:
         arguments = {"num_channels": c, **dict(zip(("projection", "strides"), settings))}
