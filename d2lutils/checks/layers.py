@@ -28,9 +28,17 @@ NEW = (
     "A new layer knows nothing of others: gamma and the variance are 1, beta and the mean 0, and it "
     "divides by sqrt(var + eps)."
 )
-FIRST = (
-    "Leave the training branch as it was: the batch's own mean, and the root of its variance plus "
-    "epsilon, then gamma and beta."
+BATCHES = (  # rows, mean, spread, and the hint for a layer that was right before
+    (
+        16,
+        5,
+        3,
+        "Leave the training branch as it was: the batch's own mean, and the root of its variance "
+        "plus epsilon, then gamma and beta.",
+    ),
+    (16, 0, 0.0003, "All that is new here is how little the numbers vary: epsilon is 1e-5."),
+    (5, -3, 2, "It was right for 16 rows, and these are 5: what counts the rows?"),
+    (9, 2, 4, "It was right for batches before: what is left of them?"),
 )
 RECORDED = "record(train_mode=False)"
 CONTEXTS = {  # name to context and whether it is training
@@ -166,20 +174,7 @@ def trained(trial, layer_class, from_zero="The moving variance starts at one, no
         "Multiply by gamma what is normalized, and add beta.",
         unscaled(norm.predict(X, gamma=1, beta=0), norm.gamma, norm.beta),
     )
-    seen = [
-        _step(trial, layer, norm, *batch)
-        for batch in (
-            (16, 5, 3, FIRST),
-            (5, -3, 2, "It was right for 16 rows, and these are 5: what counts the rows?"),
-            (9, 2, 4, "It was right for batches before: what is left of them?"),
-            (
-                16,
-                0,
-                0.0003,
-                "All that is new here is how little the numbers vary: epsilon is 1e-5.",
-            ),
-        )
-    ]
+    seen = [_step(trial, layer, norm, *batch) for batch in BATCHES]
     reversed_norm, unbiased = Norm(), Norm()
     for x in seen:
         n = len(x)
