@@ -14,7 +14,7 @@ from d2lutils.checks import engine
 
 import numpy
 import pytest
-from mxnet import autograd, gluon, np, npx
+from mxnet import autograd, gluon, init, np, npx
 from mxnet.gluon import Block, nn
 
 ANSWERS = {lesson: importlib.import_module(f"answers.lesson{lesson}") for lesson in check.LESSONS}
@@ -28,8 +28,8 @@ NAMES = {n: found for lesson in check.LESSONS for n, found in check.exercises(le
 def say(capsys):
     """Call a check; returns what it printed."""
 
-    def call(exercise, *answers):
-        exercise(*answers)
+    def call(exercise, *answers, **named):
+        exercise(*answers, **named)
         printed = capsys.readouterr()
         assert printed.err == ""
         assert "Traceback" not in printed.out and "cannot read" not in printed.out, printed.out
@@ -134,7 +134,7 @@ def in_each_array(change):
 
 def endless(_):
     """Much longer than the time limit, and not for ever, should the limit fail."""
-    for _ in range(200):
+    for _ in range(2000):
         time.sleep(0.01)
 
 
@@ -155,7 +155,7 @@ CALLABLE = {
     "never returns": (endless, "still running after 0.3 seconds"),
     "text": (lambda _: "forty-two", "forty-two"),
     "NaN": (in_each_array(lambda a: a * float("nan")), "NaN"),
-    "shape": (in_each_array(lambda a: a.reshape((1, 1, 1, *a.shape))), "shape"),
+    "shape": (in_each_array(lambda a: np.stack([a, a])), "shape"),
 }
 
 
@@ -209,6 +209,46 @@ def test_a_blank_is_not_answered_yet(say, name, blank):
 def test_another_number_of_answers_gets_a_sentence(say, name):
     said = say(NAMES[name], *RIGHT[name][0], 1)
     assert f"takes {len(RIGHT[name][0])} answer(s)" in said
+
+
+def test_answers_can_be_named(say):
+    say(check.smallest_batch, smallest_1x2=2, smallest_5x5=1, smallest_dense=3)
+    assert check.smallest_batch.state == "right"
+    said = say(check.smallest_batch, 3, 1, smallest=2)
+    assert "takes 3 answer(s): smallest_dense, smallest_5x5, smallest_1x2." in said
+
+
+@pytest.mark.parametrize(
+    "letter", ["c", "C", " c) ", "(c)", "c.", "**c)**", "'c'", "_c_", "option c"]
+)
+def test_a_letter_is_read_with_whatever_stands_around_it(say, letter):
+    say(check.what_comes_out, letter)
+    assert check.what_comes_out.state == "right"
+
+
+@pytest.mark.parametrize("letter", ["a or c", "c, d", "", "e", "cd", 3, ["c"]])
+def test_what_is_not_one_letter_is_no_choice(say, letter):
+    assert "Choose one of" in say(check.what_comes_out, letter)
+
+
+NUMBERS = [11175370, 11175370.0, "11,175,370", "11175370", "11_175_370", " 11 175 370 "]
+NUMBERS += [(11, 175, 370), [11175370], np.array([[11175370]], dtype="int64")]
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=repr)
+def test_a_number_is_read_as_people_write_it(value):
+    assert engine.Trial().number("it", value) == 11175370
+
+
+@pytest.mark.parametrize("value", [(0, 1), "0,1", "eleven", "1,23", (1, 2000), [11, 175], (), 1j])
+def test_what_may_mean_another_number_is_not_guessed(value):
+    with pytest.raises(engine.Wrong):
+        engine.Trial().number("it", value)
+
+
+def test_small_numbers_with_zeros_between_commas():
+    assert engine.Trial().number("it", (1, 0, 5)) == 1_000_005
+    assert engine.Trial().number("it", "0.1") == engine.Trial().number("it", [0.1]) == 0.1
 
 
 @pytest.mark.parametrize("value", [float("nan"), [float("nan")] * 8, [1.0] * 99])
@@ -341,6 +381,45 @@ BLOCK_EXCEPTIONS = {
     "a fixed shape": (lambda n: nn.Dense(n, in_units=99), "in_channels, perhaps"),
     "nothing": (lambda n: nn.Sequential().add(nn.Dense(n)), "what .add() returns"),
 }
+LAYERS = {  # what people write who know PyTorch, and the word for it
+    "layers at birth": (lambda n: nn.Sequential(nn.Dense(n), nn.Dense(n)), "net.add(a, b)"),
+    "three at birth": (lambda n: nn.Sequential(nn.Dense(n), nn.Dense(n), nn.Dense(n)), "net.add"),
+    "a list at birth": (lambda n: nn.Sequential([nn.Dense(n), nn.Dense(n)]), "net.add(a, b)"),
+    "a list": (lambda n: filled_with(nn.Sequential, [nn.Dense(n)]), "not a list of them"),
+    "a hybrid list": (lambda n: filled_with(nn.HybridSequential, [nn.Dense(n)]), "not a list"),
+    "a function": (lambda n: filled_with(nn.Sequential, npx.relu), "A layer is wanted there"),
+    "channels": (lambda n: nn.BatchNorm(n), "takes no number of channels"),
+    "in and out": (lambda n: nn.Conv2D(n, 9, 3), "the channels that come out"),
+    "in and out, size": (lambda n: nn.Conv2D(n, 9, kernel_size=3), "the channels that come out"),
+    "inputs": (lambda n: nn.Dense(n, 9), "Gluon's takes units alone"),
+    "ReLU": (lambda n: nn.ReLU(), 'nn.Activation("relu")'),
+    "Linear": (lambda n: nn.Linear(n, n), "nn.Dense(units)"),
+    "BatchNorm2d": (lambda n: nn.BatchNorm2d(n), "nn.BatchNorm()"),
+    "F": (lambda n: nn.Lambda(lambda X: F.relu(X)), "npx.relu(X)"),  # noqa: F821
+    "dim": (lambda n: nn.Lambda(lambda X: X.mean(dim=0)), "Here it is axis"),
+    "keepdim": (lambda n: nn.Lambda(lambda X: X.mean(0, keepdim=True)), "Here it is keepdims"),
+    "stride": (lambda n: nn.Conv2D(n, 1, stride=2), "Here it is strides"),
+    "cat": (lambda n: nn.Lambda(lambda X: np.cat([X, X])), "np.concatenate"),
+    "an unknown argument": (lambda n: nn.Dense(n, size=2), "no argument of this name"),
+    "torch": (lambda n: __import__("torch"), "The course is in MXNet"),
+}
+
+
+def filled_with(kind, layers):
+    net = kind()
+    net.add(layers)
+    return net
+
+
+@pytest.mark.parametrize("what", LAYERS)
+def test_a_word_of_pytorch_gets_that_of_mxnet(what):
+    make, word = LAYERS[what]
+    trial = engine.Trial()
+    with pytest.raises(engine.Wrong) as raised:
+        trial.build(make, 16, like=trial.normal(2, 3, 8, 8))
+    assert word in raised.value.hint
+
+
 RECORDED_EXCEPTIONS = {
     "filled": (filled, "build a new one"),
     "overwritten": (overwritten, "no array may be overwritten"),
@@ -370,6 +449,174 @@ def test_an_exception_under_record_gets_a_hint(what):
     assert word in raised.value.hint
 
 
+def test_parameters_that_can_only_be_named_are_filled_in_their_order(say):
+    def layer_norm(X, *, gamma, beta, eps=1.0):
+        return RIGHT["layer_norm"][0][0](X, gamma, beta, eps)
+
+    class Layer(RIGHT["moving_variance"][0][1]):
+        def __init__(self, *, num_features):
+            super().__init__(num_features)
+
+    say(check.layer_norm, layer_norm)
+    say(check.moving_variance, "c", Layer)
+    assert check.layer_norm.state == check.moving_variance.state == "right"
+
+
+# --- what a training step leaves ---
+
+
+class Named(nn.Block):
+    """Batch normalization of (N, C) under names that say nothing, with a counter."""
+
+    def __init__(self, num_features):
+        super().__init__()
+        self.counter = self.params.get("steps", shape=(1,), init="zeros", grad_req="null")
+        self.a = self.params.get("a", shape=(1, num_features), init=init.Constant(1))
+        self.b = self.params.get("b", shape=(num_features,), init="zeros")
+        self.c = self.params.get("c", shape=(num_features,), init="zeros", grad_req="null")
+        self.d = self.params.get("d", shape=(num_features,), init=init.One(), grad_req="null")
+
+    def forward(self, X):
+        c, d = self.c.data(), self.d.data()
+        Y, c[:], d[:] = batch_norm(X, self.a.data(), self.b.data(), c, d, 1e-5, 0.9)
+        return Y
+
+
+def batch_norm(X, gamma, beta, mean, var, eps, momentum):
+    Y, mean, var = d2lutils.batch_norm(X, gamma, beta, mean, var, eps, momentum)
+    return Y, mean.detach().reshape(-1), var.detach().reshape(-1)
+
+
+def net_of(*layers):
+    net = nn.Sequential()
+    net.add(*layers)
+    return net
+
+
+def alike(one, other):
+    same = one.keys() == other.keys()
+    return same and all(
+        len(one[key]) == len(other[key]) and numpy.allclose(one[key], other[key], atol=1e-4)
+        for key in one
+    )
+
+
+def steps_of(*nets):
+    trial = engine.Trial()
+    X, dY = trial.normal(6, 5), trial.normal(6, 5)
+    for net in nets:
+        trial.tie(trial.build(lambda net=net: net, like=X))
+    return [trial.step(net, X, dY) for net in nets]
+
+
+def test_layers_that_compute_the_same_agree_whatever_their_names():
+    for layer in (d2lutils.BatchNorm(5, 2), Named(5)):
+        theirs, ours = steps_of(net_of(nn.Dense(5), layer), net_of(nn.Dense(5), nn.BatchNorm()))
+        assert numpy.allclose(theirs.Y, ours.Y, atol=1e-4)
+        assert alike(theirs.gradients, ours.gradients)
+        assert alike(theirs.statistics, ours.statistics)
+
+
+class Idle(nn.Block):
+    """Two layers, of which it uses one twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.twin = nn.Dense(5), nn.Dense(5, in_units=5)
+
+    def forward(self, X):
+        return self.first(self.first(X))
+
+
+class Turned(Idle):
+    """The layer that was made last comes first."""
+
+    def forward(self, X):
+        return self.first(self.twin(X))
+
+
+def test_a_twin_that_is_idle_is_seen():
+    twice, both = steps_of(Idle(), net_of(nn.Dense(5), nn.Dense(5)))
+    assert numpy.allclose(twice.Y, both.Y, atol=1e-4)
+    assert not alike(twice.gradients, both.gradients)
+    for _ in range(9):
+        both, turned = steps_of(net_of(nn.Dense(5), nn.Dense(5)), Turned())
+        assert alike(both.gradients, turned.gradients)
+
+
+def test_kinds_go_by_names_first():
+    layer, norm = nn.Dense(2, in_units=2), nn.BatchNorm(in_channels=2)
+    found = [engine.kind_of(p) for net in (layer, norm) for p in net.collect_params().values()]
+    assert found == ["weight", "bias", "gamma", "beta", "mean", "var"]
+
+
+def test_what_held_in_an_easier_case_is_not_listed_when_it_fails(capsys):
+    def test(trial, answer):
+        for case in (True, False):
+            trial.holds("it is so", case, "hint")
+
+    engine.Exercise("9", "Twice", test, ("two", "three"))(1)
+    out = capsys.readouterr().out
+    assert "failed  it is so" in out and "ok" not in out
+
+
+def test_gradients_that_pile_up_begin_at_zero():
+    piling, plain = nn.Dense(5), nn.Dense(5)
+    piling.collect_params().setattr("grad_req", "add")
+    trial = engine.Trial()
+    X, dY = trial.normal(6, 5), trial.normal(6, 5)
+    for layer in (piling, plain):
+        trial.tie(trial.build(lambda layer=layer: layer, like=X))
+        trial.step(layer, X, dY)
+    assert alike(trial.step(piling, X, dY).gradients, trial.step(plain, X, dY).gradients)
+
+
+def test_gradients_of_a_function_come_for_each_array():
+    trial = engine.Trial()
+    a, b, dY = trial.normal(2, 3), trial.normal(1, 3), trial.normal(2, 3)
+    found = trial.gradients(lambda a, k, b: k * a * b.detach() + 0 * b, (a, 5, b), dY)
+    assert len(found) == 2 and not found[1].any()
+    assert numpy.allclose(found[0], 5 * b * dY, rtol=1e-4)
+
+
+def test_a_secret_stays_one():
+    with pytest.raises(engine.Wrong) as raised:
+        engine.Trial().equal("it", 1, 2, "hint", secret=True)
+    assert raised.value.expected == "another number" and raised.value.seen == "1"
+
+
+def test_a_hint_of_the_call_comes_before_the_engines():
+    with pytest.raises(engine.Wrong) as raised:
+        engine.Trial().call(failing, hints={"sky": "Look up."})
+    assert raised.value.hint == "Look up."
+
+
+# --- mistakes that the checks know ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_comes_out_by_a_mistake_gets_its_hint(say, monkeypatch, name):
+    equal, rows = engine.Trial.equal, {}
+
+    def feed_back(trial, what, seen, expected, hint, mistakes=(), **more):
+        line, known = sys._getframe(1).f_lineno, list(mistakes)
+        for i, (its_hint, wrong) in enumerate(known):
+            got = None
+            try:
+                equal(trial, what, wrong, expected, hint, known, **more)
+            except engine.Wrong as verdict:
+                got = verdict.hint
+            which = sum(earlier == its_hint for earlier, _ in known[:i])
+            key = line, its_hint, which
+            rows[key] = rows.get(key, False) or got == its_hint
+        equal(trial, what, seen, expected, hint, known, **more)
+
+    monkeypatch.setattr(engine.Trial, "equal", feed_back)
+    say(NAMES[name], *RIGHT[name][0])
+    assert NAMES[name].state == "right"
+    assert [row for row, hinted in rows.items() if not hinted] == []
+
+
 def test_a_partly_blank_answer_is_not_answered_yet(say):
     assert "Some of it is still blank" in say(check.batch_by_hand, [1, 1, ..., 9, 1, 1, 1, -7])
 
@@ -383,7 +630,25 @@ def test_a_swallowed_time_limit_comes_again(say, monkeypatch):
         except:  # noqa: E722
             endless(_)
 
+    start = time.perf_counter()
     assert "still running" in say(check.layer_norm, stubborn)
+    assert time.perf_counter() - start < 10
+
+
+def test_a_swallowed_time_limit_leaves_nothing_behind(say, monkeypatch):
+    """The function hears the limit, and returns: what it returns counts, and nothing is raised."""
+    monkeypatch.setattr(engine, "SECONDS", 0.2)
+    handler = signal.getsignal(signal.SIGALRM)
+
+    def returns(*_):
+        try:
+            endless(_)
+        except:  # noqa: E722
+            return 1
+
+    for _ in range(3):
+        assert "failed" in say(check.layer_norm, returns)
+    assert signal.getsignal(signal.SIGALRM) is handler
 
 
 def test_except_exception_does_not_swallow_the_time_limit(say, monkeypatch):
@@ -403,7 +668,7 @@ def test_except_exception_does_not_swallow_the_time_limit(say, monkeypatch):
 def test_the_time_limit_leaves_timers_alone():
     pytests = signal.signal(signal.SIGALRM, failing), signal.setitimer(signal.ITIMER_REAL, 50, 7)
     try:
-        with engine._limit(5):
+        with engine._Limit(5):
             pass
         left, interval = signal.getitimer(signal.ITIMER_REAL)
         assert 40 < left <= 50 and interval == 7
@@ -413,11 +678,77 @@ def test_the_time_limit_leaves_timers_alone():
         signal.setitimer(signal.ITIMER_REAL, *pytests[1])
 
 
+def deaf():
+    """Hears no exception at all, and goes on; a hundred times as long as the limit, not for ever."""
+    end = time.perf_counter() + 20
+    while time.perf_counter() < end:
+        try:
+            while time.perf_counter() < end:
+                try:
+                    time.sleep(0.01)
+                except:  # noqa: E722
+                    continue
+        except:  # noqa: E722
+            pass
+
+
+def watching(frame, event, arg):
+    """What a debugger traces with."""
+
+
+class Endless:
+    """Has an item for every index, for a long while."""
+
+    shape = (3,)
+
+    def __init__(self):
+        self.end = time.perf_counter() + 20
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        if time.perf_counter() > self.end:
+            raise IndexError
+        return 1.0
+
+
+def test_a_bare_except_in_an_endless_loop_does_not_hang(say, monkeypatch):
+    monkeypatch.setattr(engine, "SECONDS", 0.2)
+    before, start = sys.gettrace(), time.perf_counter()
+    sys.settrace(watching)
+    try:
+        assert "still running" in say(check.layer_norm, lambda *_: deaf())
+        assert sys.gettrace() is watching
+    finally:
+        sys.settrace(before)
+    assert time.perf_counter() - start < 5
+
+
+def test_an_endless_answer_does_not_hang(say, monkeypatch):
+    monkeypatch.setattr(engine, "READING", 0.5)
+    start = time.perf_counter()
+    assert "Reading this answer took 0.5 seconds" in say(check.merged, lambda *_: [Endless()] * 2)
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("switch", [npx.reset_np, lambda: npx.set_np(array=False)])
+def test_a_switch_that_is_off_does_not_matter_and_stays_off(say, switch):
+    switch()
+    try:
+        before = npx.is_np_array(), npx.is_np_shape()
+        for name in ("layer_norm", "moving_variance", "wrong_alone"):
+            say(NAMES[name], *RIGHT[name][0])
+            assert NAMES[name].state == "right"
+        assert (npx.is_np_array(), npx.is_np_shape()) == before
+    finally:
+        npx.set_np()
+
+
 def test_outside_the_main_thread_there_is_no_limit():
     said = []
 
     def run():
-        npx.set_np()
         check.normalized_backward(RIGHT["normalized_backward"][0][0])
         said.append(check.normalized_backward.state)
 

@@ -119,7 +119,9 @@ def momentum():
     trains = accuracy.agg(lambda a: (a > 0.5).sum())
     all_train = [trains[norm].index[trains[norm] == 5].max() for norm in ("none", "batch")]
     solutions = "solutions/01_batch_norm_from_scratch"
-    yield solutions, "recorded runs train", 5, *all_train
+    edge = 0.3
+    some = how_many(trains["none", edge])
+    yield solutions, "recorded runs train", 5, *all_train, edge, some, 5
     fell = largest(sweep("LeNet", "none")) / all_train[0]
     yield solutions, "still train", *all_train, fell, all_train[1] / all_train[0], 1 / (1 - 0.9)
 

@@ -4,6 +4,7 @@ A check calls the learner's code on copies of fresh random inputs, within a time
 the learner's random numbers and autograd modes as they were.
 """
 
+import inspect
 import random
 import re
 import signal
@@ -12,16 +13,20 @@ import textwrap
 import threading
 import traceback
 import zlib
+from collections import defaultdict, namedtuple
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy
-from mxnet import autograd, init, np, npx
+from mxnet import autograd, init, np, npx, util
 from mxnet.gluon import Block
 
 from .reference import float64
 
 SECONDS = 10.0  # that one call of a learner's function may take
+READING = (
+    30.0  # that everything else in a check may take: answers are objects with code of their own
+)
 COURSE = str(Path(__file__).resolve().parents[1])
 LIBRARIES = (COURSE, sys.prefix, sys.base_prefix)
 
@@ -41,7 +46,18 @@ class Wrong(Exception):
 
 
 class TimeUp(BaseException):
-    """Not an Exception, so that a learner's `except Exception` does not swallow it."""
+    """Not an Exception, so that a learner's `except Exception` does not swallow it.
+
+    A bare `except:` does, and goes on. Then nobody holds this object any more, and the next line
+    that is run raises another one.
+    """
+
+    def __init__(self, limit):
+        super().__init__()
+        self.limit = limit
+
+    def __del__(self):
+        self.limit.insist(sys._getframe(1))
 
 
 class Exercise:
@@ -57,18 +73,20 @@ class Exercise:
         self.hints, self.state, self.done = [None, *hints], "not checked yet", False
         self.__doc__ = test.__doc__
 
-    def __call__(self, *answers):
+    def __call__(self, *answers, **named):
         global _last
         _last = self
         trial = Trial()
         try:
-            with _undisturbed():
-                self._test(trial, answers)
+            with _undisturbed(), _Limit(READING):
+                self._test(trial, answers, named)
         except Unanswered as reason:
             self._say("not answered yet", _report(trial) + (f"\n  {reason}" if str(reason) else ""))
         except Wrong as wrong:
             self.hints[0] = wrong.hint or self.hints[1]
             self._say("not right yet", _report(trial, wrong) + f"\n  {self._hint(1)}")
+        except TimeUp:
+            self._say("not checked yet", f"\n  Reading this answer took {READING:g} seconds.")
         except KeyboardInterrupt:
             self._say("not checked yet", "\n  Stopped by hand.")
         except Exception as error:
@@ -91,21 +109,24 @@ class Exercise:
         else:
             print(f"{self.number} {self.title}, {self._hint(number)}")
 
-    def _test(self, trial, answers):
-        expected = self.test.__code__.co_argcount - 1
-        if len(answers) != expected:
-            raise Wrong(f"This check takes {expected} answer(s), not {len(answers)}.", _AS_WRITTEN)
-        names = self.test.__code__.co_varnames[1 : expected + 1]
+    def _test(self, trial, answers, named):
+        _, *names = inspect.signature(self.test).parameters
+        try:
+            answers = inspect.signature(self.test).bind(trial, *answers, **named).args[1:]
+        except TypeError:
+            takes = f"This check takes {len(names)} answer(s): {', '.join(names)}."
+            raise Wrong(takes, "Call the check as the cell had it.") from None
         blank = [name for name, answer in zip(names, answers) if answer is None or answer is ...]
         if blank:
-            raise Unanswered(f"Still blank: {', '.join(blank)}." if expected > 1 else "")
+            raise Unanswered(f"Still blank: {', '.join(blank)}." if len(names) > 1 else "")
         if self.options is not None:
             self._choose(trial, answers[0])
         self.test(trial, *answers)
 
     def _choose(self, trial, answer):
-        letter = answer.strip(" ().").lower() if isinstance(answer, str) else None
-        if letter not in self.options:
+        text = answer.lower().replace("_", " ") if isinstance(answer, str) else ""
+        letter, *others = re.findall(r"\b[a-z]\b", text) or [None]
+        if letter not in self.options or set(others) - {letter}:
             letters = ", ".join(f'"{letter}"' for letter in self.options)
             raise Wrong(f"The choice is {described(answer)}.", f"Choose one of {letters}.")
         right, reason = self.options[letter]
@@ -144,9 +165,28 @@ def hint(number=1):
         _last.hint(number)
 
 
-def kind_of(name):
-    """What a parameter is, by the end of its name: weight, bias, gamma, beta, mean, var."""
-    return name.rsplit("_", 1)[-1]
+KINDS = {"gamma": "gamma", "beta": "beta", "bias": "beta", "mean": "mean", "var": "var"}
+
+
+def kind_of(parameter):
+    """What a parameter is: gamma, beta (any bias), mean, var or weight. The end of its name tells,
+    or else its dimensions and how it is initialized: PyTorch calls a gamma "weight" too."""
+    end = parameter.name.rsplit("_", 1)[-1]
+    if end in KINDS:
+        return KINDS[end]
+    if sum(size > 1 for size in parameter.shape) > 1:
+        return "weight"
+    start = init.create(parameter.init) if parameter.init else None
+    value = getattr(start, "value", {init.One: 1, init.Zero: 0}.get(type(start)))
+    trained = parameter.grad_req != "null"
+    if value == 1:
+        return "gamma" if trained else "var"
+    if value == 0:
+        return "beta" if trained else "mean"
+    return "weight"
+
+
+Step = namedtuple("Step", "Y dX gradients statistics")
 
 
 class Trial:
@@ -167,10 +207,10 @@ class Trial:
         """A float32 array of uniform numbers; draws nothing from MXNet's generator."""
         return np.array(self.rng.uniform(low, high, shape), dtype="float32")
 
-    def factors(self, num_channels):
+    def factors(self, *shape):
         """Random gammas, from 0.5 to 2 in size, the first negative, and every other one."""
-        signs = numpy.resize([-1.0, 1.0], num_channels)
-        return np.array(signs * self.rng.uniform(0.5, 2, num_channels), dtype="float32")
+        signs = numpy.resize([-1.0, 1.0], shape)
+        return np.array(signs * self.rng.uniform(0.5, 2, shape), dtype="float32")
 
     def integer(self, low, high):
         """An integer from low to high, both included."""
@@ -178,11 +218,20 @@ class Trial:
 
     # --- the learner's code ---
 
-    def call(self, function, *arguments, context=autograd.pause, what="Your function", hint=None):
+    def call(
+        self,
+        function,
+        *arguments,
+        context=autograd.pause,
+        what="Your function",
+        hint=None,
+        hints=None,
+    ):
         """The result of function(*copies of the arguments), with MXNet's queue empty.
 
         Raises Unanswered for None or `...`, and Wrong when the function fails, does not end, or
-        changes its arguments. hint: for when it fails.
+        changes its arguments. hint: for when it fails; hints: for when a piece of the message is
+        among the keys. Parameters that can only be named are given in their order.
         """
         if not callable(function):
             raise Wrong(
@@ -190,8 +239,9 @@ class Trial:
                 "Pass the function or class itself: its name, without quotes or brackets.",
             )
         copies = [_copy(argument) for argument in arguments]
+        function = by_position(function)
         try:
-            with _limit(SECONDS), context():
+            with _Limit(SECONDS), context():
                 result = function(*copies)
                 npx.waitall()
         except TimeUp:
@@ -202,7 +252,8 @@ class Trial:
         except NotImplementedError:
             raise Unanswered(f"{what} raised NotImplementedError: {_UNWRITTEN}") from None
         except (Exception, SystemExit) as error:
-            raise Wrong(f"{what} {_raised(error)}", _reason(error) or hint or _READ) from None
+            reason = _reason(error, hints or {}) or hint or _READ
+            raise Wrong(f"{what} {_raised(error)}", reason) from None
         parts = result if isinstance(result, tuple | list) else [result]
         if all(part is None or part is ... for part in parts):
             nothing = f"{what} returned None: is `return` missing? (Or was it what .add() returns?)"
@@ -217,10 +268,14 @@ class Trial:
                 )
         return result
 
-    def build(self, make, *arguments, like=None, what="Your class"):
+    def build(self, make, *arguments, like=None, what="Your class", hints=None):
         """make(*arguments) as a block with weights, which saw an input like `like` once."""
         if not callable(make):
             self.call(make)
+        if isinstance(make, Block):
+            hint = "Pass the function or class itself, not what it made."
+            raise Wrong(f"The answer is {described(make)}.", hint)
+        make = by_position(make)
 
         def made(*arguments):
             block = make(*arguments)
@@ -228,61 +283,109 @@ class Trial:
                 block.initialize(_Drawn(self.rng), force_reinit=True)
             return block
 
-        block = self.call(made, *arguments, what=what)
+        block = self.call(made, *arguments, what=what, hints=hints)
         if not isinstance(block, Block):
             raise Wrong(
                 f"{what} made {described(block)}, not a Gluon block.",
                 "Return a block, or derive the class from nn.Block or nn.HybridBlock.",
             )
         if like is not None:
-            self.forward(block, like)
+            self.forward(block, like, hints=hints)
         return block
 
-    def forward(self, block, X, context=autograd.pause):
+    def forward(self, block, X, context=autograd.pause, hints=None):
         """block(X) as an array; the block is not compiled."""
-        return self.call(block, X, context=context, what="The forward pass of your block")
+        what = "The forward pass of your block"
+        return self.call(block, X, context=context, what=what, hints=hints)
 
-    def train(self, block, X, dY):
-        """The output of a forward pass under record(), with its backward pass done."""
+    def step(self, block, X, dY, hints=None):
+        """A `Step`: a forward pass under record(), with its backward pass done, and what it left.
 
-        def step(X):
-            X.attach_grad()  # for a block that has no parameters
+        gradients, of all that is trained, and statistics, all that is not: for each kind and shape
+        (without its ones) a list of flat float64 arrays, in an order that depends on their numbers
+        only. So two blocks that compute the same agree. A layer that is idle has gradient zero.
+        """
+
+        def train(X):
+            for parameter in block.collect_params().values():
+                if parameter.grad_req != "null":
+                    parameter.grad()[:] = 0
+            X.attach_grad()
             with autograd.record():
                 Y = block(X)
             Y.backward(dY)
-            return Y
+            return Y, X.grad
 
-        return self.call(step, X, what="A training step of your block")
+        Y, dX = self.call(train, X, what="A training step of your block", hints=hints)
+        gradients, statistics = defaultdict(list), defaultdict(list)
+        for parameter, kind, shape in self.parameters(block):
+            if parameter.grad_req == "null":
+                statistics[kind, shape].append(float64(parameter.data()).ravel())
+            else:
+                gradients[kind, shape].append(float64(parameter.grad()).ravel())
+        for lists in (gradients, statistics):
+            for (_, shape), arrays in lists.items():
+                direction = self._rng("order", shape).normal(size=arrays[0].size)
+                arrays.sort(key=direction.dot)
+        return Step(Y, dX, dict(gradients), dict(statistics))
+
+    def train(self, block, X, dY):
+        """The output of a forward pass under record(), with its backward pass done."""
+        return self.step(block, X, dY).Y
+
+    def gradients(self, function, arguments, dY):
+        """For Y = function(*arguments) in training mode, and a gradient dY of Y: a list of the
+        gradients that autograd finds with respect to the arrays among the arguments."""
+        function = by_position(function)
+
+        def differentiate(dY, *arguments):
+            arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+            for array in arrays:
+                array.attach_grad()
+            with autograd.record():
+                Y = function(*arguments)
+            Y.backward(dY)
+            return [array.grad for array in arrays]
+
+        hint = "Use mxnet.np throughout, and hide nothing from autograd: it must find its way back."
+        what = "Autograd, on its way back,"
+        return self.call(differentiate, dY, *arguments, what=what, hint=hint)
 
     def gradient(self, function, X, dY, *more):
         """dX by autograd, for Y = function(X, *more) in training mode and a gradient dY."""
+        return self.gradients(function, (X, *more), dY)[0]
 
-        def differentiate(X, dY, *more):
-            X.attach_grad()
-            with autograd.record():
-                Y = function(X, *more)
-            Y.backward(dY)
-            return X.grad
-
-        hint = "Use mxnet.np throughout, and hide nothing from autograd: it must find its way back."
-        return self.call(differentiate, X, dY, *more, what="Autograd, on its way back,", hint=hint)
+    def parameters(self, block):
+        """The block's parameters, each with its kind and its shape without ones, so that (1, C, 1,
+        1) is (C,). Left out: counters, which are integers, or one number that is not trained."""
+        for parameter in block.collect_params().values():
+            shape = tuple(size for size in parameter.shape if size > 1)
+            counts = not shape and parameter.grad_req == "null"
+            if not counts and numpy.dtype(parameter.dtype).kind == "f":
+                yield parameter, kind_of(parameter), shape
 
     def tie(self, block):
         """Give parameters of one kind and shape the same random numbers; returns the block.
 
         Two blocks that compute the same then agree, whatever the names and the order of their
-        layers. The block must have seen an input. Kinds are the ends of the parameters' names.
+        layers. What is neither trained nor a statistic stays, a fixed kernel, for example. The
+        block must have seen an input.
         """
-        for name, parameter in block.collect_params().items():
-            kind = kind_of(name)
-            rng = numpy.random.default_rng([self.key, zlib.crc32(kind.encode()), *parameter.shape])
+        for parameter, kind, shape in self.parameters(block):
+            if parameter.grad_req == "null" and kind not in ("mean", "var"):
+                continue
+            rng = self._rng(kind, shape)
             if kind in ("gamma", "var"):
                 values = rng.uniform(0.5, 2, parameter.shape)
             else:
-                inputs = max(1, numpy.prod(parameter.shape[1:]))
-                values = rng.normal(0, numpy.sqrt(2 / inputs), parameter.shape)
+                inputs = max(1, numpy.prod(shape[1:]))
+                spread = numpy.sqrt(2 / inputs) if kind == "weight" else 0.5  # few ReLUs at rest
+                values = rng.normal(0, spread, parameter.shape)
             parameter.set_data(np.array(values, dtype="float32"))
         return block
+
+    def _rng(self, word, shape):
+        return numpy.random.default_rng([self.key, zlib.crc32(word.encode()), *shape])
 
     # --- verdicts ---
 
@@ -318,14 +421,55 @@ class Trial:
             raise Wrong(what, hint, seen, "finite numbers")
         return found
 
-    def equal(self, what, seen, expected, hint, mistakes=(), tolerance=2e-3):
+    def number(self, what, value):
+        """A learner's number as a float: an array of one number will do, and "21,266,506" as text,
+        or without quotes, which is a tuple to Python."""
+        if isinstance(value, str):
+            text = value.strip()
+            if re.fullmatch(r"[-+]?\d{1,3}([,_ ]\d{3})+(\.\d*)?", text):
+                text = re.sub("[,_ ]", "", text)
+            try:
+                value = float(text)
+            except ValueError:
+                hint = "Type a number, in digits, with a point before the decimals."
+                raise Wrong(what, hint, described(value), "a number") from None
+        found = self.array(what, value, shape=None)
+        if isinstance(value, tuple) and found.size > 1:
+            whole = [isinstance(part, int) and 0 <= part < 1000 for part in value]
+            if all(whole) and value[0] > 0:
+                return float("".join([str(value[0]), *(f"{part:03d}" for part in value[1:])]))
+        if found.size != 1:
+            raise Wrong(what, "One number is asked for.", described(value), "a number")
+        return found.item()
+
+    def numbers(self, what, value):
+        """A learner's numbers as a flat array: a list, set, range, array, or text with commas."""
+        if isinstance(value, str):
+            value = re.findall(r"[^\s,;()\[\]]+", value)
+        elif not hasattr(value, "shape") and hasattr(value, "__iter__"):
+            value = list(value)
+        return self.array(what, value, shape=None).reshape(-1)
+
+    def several(self, result, names):
+        """The learner's result as a tuple of as many parts as there are names, or raise Wrong."""
+        arrays = isinstance(result, np.ndarray | numpy.ndarray) and result.ndim > 0
+        if not (arrays or isinstance(result, tuple | list)) or len(result) != len(names):
+            what = f"Your function returned {described(result)}, not {len(names)} arrays."
+            raise Wrong(what, f"It should end in: return {', '.join(names)}")
+        return tuple(result)
+
+    def equal(self, what, seen, expected, hint, mistakes=(), tolerance=2e-3, secret=False):
         """Note that `seen` is `expected` up to rounding, or raise Wrong.
 
         mistakes: pairs of a hint and what comes out by that mistake; the first that agrees gives
-        its hint. tolerance: of the largest size of the expected numbers, at least of 1e-6.
+        its hint. tolerance: of the largest size of the expected numbers, at least of 1e-6. secret:
+        the verdict does not show what was expected.
         """
         expected = float64(expected)
-        seen = self.array(what, seen, expected.shape)
+        if expected.shape:
+            seen = self.array(what, seen, expected.shape)
+        else:
+            seen = numpy.array(self.number(what, seen))
         bound = tolerance * max(numpy.abs(expected).max(initial=0), 1e-6)
         if numpy.abs(seen - expected).max(initial=0) <= bound:
             return self.holds(what, True, hint)
@@ -336,12 +480,12 @@ class Trial:
                 break
         place = numpy.unravel_index(numpy.abs(seen - expected).argmax(), seen.shape)
         where = f" at [{', '.join(str(int(i)) for i in place)}]" if place else ""
-        raise Wrong(what, hint, f"{_digits(seen[place])}{where}", _digits(expected[place]))
+        known = "another number" if secret else digits(expected[place])
+        raise Wrong(what, hint, f"{digits(seen[place])}{where}", known)
 
 
 _READ = "What does the message complain of? Print what stands in that line, and its shape."
 _UNWRITTEN = "an nn.Block needs forward(self, X), an nn.HybridBlock hybrid_forward(self, F, X)."
-_AS_WRITTEN = "Call the check as the cell had it."
 
 
 class _Drawn(init.Initializer):
@@ -360,11 +504,12 @@ class _Drawn(init.Initializer):
 
 @contextmanager
 def _undisturbed():
-    """Leave Python's and NumPy's random numbers and the autograd modes as they were."""
+    """Leave Python's and NumPy's random numbers, autograd's modes and MXNet's switches as they
+    were. Inside, nothing is recorded, and arrays are NumPy's, whatever the learner switched off."""
     state = random.getstate(), numpy.random.get_state()
     modes = autograd.is_recording(), autograd.is_training()
     try:
-        with autograd.pause():
+        with autograd.pause(), util.np_shape(True), util.np_array(True):
             yield
     finally:
         random.setstate(state[0])
@@ -373,31 +518,93 @@ def _undisturbed():
         autograd.set_training(modes[1])
 
 
-@contextmanager
-def _limit(seconds):
-    """Raise TimeUp in the body after some seconds. Signals reach the main thread only."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class _Limit:
+    """Raises TimeUp in its `with` after some seconds, until it ends. In the main thread only,
+    since signals reach no other. Within another limit, that one's clock stands still."""
 
-    def stop(*_):
-        raise TimeUp
+    def __init__(self, seconds):
+        self.seconds, self.running = seconds, False
 
-    handler = signal.signal(signal.SIGALRM, stop)
-    # Again every second, in case somebody's bare `except:` swallowed the first.
-    before = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *before)
-        signal.signal(signal.SIGALRM, handler)
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self.running, self.trace = True, sys.gettrace()
+            self.handler = signal.signal(signal.SIGALRM, self._stop)
+            # Again every second: an `except:` may have swallowed the first, and go on for long.
+            self.timer = signal.setitimer(signal.ITIMER_REAL, self.seconds, 1.0)
+
+    def __exit__(self, *_):
+        if self.running:
+            signal.setitimer(signal.ITIMER_REAL, *self.timer)
+            signal.signal(signal.SIGALRM, self.handler)
+            sys.settrace(self.trace)
+            self.running = False
+
+    def _stop(self, *_):
+        raise TimeUp(self)
+
+    def insist(self, frame):
+        """Raise TimeUp at the next line of this frame or of one that called it, up to the check."""
+
+        def trace(frame, event, _):
+            if frame.f_code.co_filename == __file__:
+                return None
+            if event == "line":
+                raise TimeUp(self)
+            return trace
+
+        if self.running:
+            while frame and frame.f_code.co_filename != __file__:
+                frame.f_trace = trace
+                frame = frame.f_back
+            sys.settrace(trace)
 
 
 def _copy(value):
     return value.copy() if isinstance(value, np.ndarray | numpy.ndarray) else value
 
 
+def by_position(function):
+    """The function, with parameters that can only be named (after a *) filled in their order."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # no Python function: it has no such parameters
+        return function
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if not names or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return function
+    first = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    return lambda *values: function(*values[:first], **dict(zip(names, values[first:])))
+
+
+_ADD = "Gluon fills a net after it was made: net = nn.Sequential(), then net.add(a, b)."
+_NO_LIST = "add() takes the layers themselves, not a list of them: add(a, b), or add(*layers)."
+_CHANNELS_OUT = (
+    "Gluon's nn.Conv2D takes the channels that come out, and finds those that go in: "
+    "nn.Conv2D(channels, kernel_size=3)."
+)
 _REASONS = (  # a piece of an exception's message, and the hint for it
+    ("Sequential' object has no attribute '_children'", _ADD),
+    ("Sequential.__init__() takes", _ADD),
+    ("no attribute 'endswith'", _ADD),
+    ("unhashable type: 'list'", _NO_LIST),
+    ("has type <class 'list'>", _NO_LIST),
+    (
+        "has no attribute 'collect_params'",
+        'A layer is wanted there, such as nn.Activation("relu").',
+    ),
+    (
+        "Channel axis out of range",
+        "nn.BatchNorm takes no number of channels: write nn.BatchNorm().",
+    ),
+    ("multiple values for argument 'kernel_size'", _CHANNELS_OUT),
+    ("kernel size exceed input", f"This kernel is larger than its input. {_CHANNELS_OUT}"),
+    ("for +: 'int' and 'str'", "Is it nn.Dense(inputs, units)? Gluon's takes units alone."),
+    (
+        "No module named 'torch'",
+        "The course is in MXNet: np, npx and nn, as the first cell has them.",
+    ),
+    ("name 'torch' is not", "The course is in MXNet: np, npx and nn, as the first cell has them."),
+    ("name 'F' is not", "What PyTorch has in F stands in npx and np: npx.relu(X), for example."),
     ("positional argument", "Compare the arguments with the text: how many, and in which order?"),
     ("must also be HybridBlock", "Hybrid blocks take only hybrid blocks: use nn.Sequential here."),
     ("object has no attribute '_", "Does __init__ begin with super().__init__()?"),
@@ -422,11 +629,52 @@ _REASONS = (  # a piece of an exception's message, and the hint for it
 )
 
 
-def _reason(error):
-    """A hint for an exception that is the same in all exercises, or None."""
-    for piece, hint in _REASONS:
+_TORCH = {  # PyTorch's word for a function or an argument, and what to write here
+    "ReLU": 'nn.Activation("relu"), or npx.relu(X)',
+    "relu": "npx.relu(X)",
+    "Linear": "nn.Dense(units)",
+    "Conv2d": "nn.Conv2D(channels, kernel_size=3)",
+    "BatchNorm1d": "nn.BatchNorm()",
+    "BatchNorm2d": "nn.BatchNorm()",
+    "MaxPool2d": "nn.MaxPool2D(pool_size=2)",
+    "AvgPool2d": "nn.AvgPool2D(pool_size=2)",
+    "AdaptiveAvgPool2d": "nn.GlobalAvgPool2D()",
+    "Identity": "nn.Sequential() with nothing in it",
+    "Module": "nn.Block",
+    "ModuleList": "nn.Sequential()",
+    "Parameter": "self.params.get(name, shape=..., init=...)",
+    "register_buffer": "self.params.get(name, shape=..., init=..., differentiable=False)",
+    "cat": "np.concatenate([A, B], axis=1)",
+    "view": "X.reshape(...)",
+    "permute": "X.transpose(...)",
+    "unsqueeze": "np.expand_dims(X, axis)",
+    "clamp": "np.clip(X, low, high)",
+    "pow": "X ** 2",
+    "rsqrt": "1 / np.sqrt(X)",
+    "no_grad": "autograd.pause()",
+    "training": "autograd.is_training()",
+    "dim": "axis",
+    "keepdim": "keepdims",
+    "stride": "strides",
+    "kernel_size": "pool_size",
+    "bias": "use_bias",
+    "in_features": "in_units, or nothing",
+    "out_features": "units",
+    "out_channels": "channels",
+    "num_features": "in_channels, or nothing",
+}
+
+
+def _reason(error, hints):
+    """A hint for an exception, from hints or one that is the same in all exercises, or None."""
+    for piece, hint in (*hints.items(), *_REASONS):
         if piece in str(error):
             return hint
+    word = re.search(r"(?:no attribute|unexpected keyword argument) '(\w+)'", str(error))
+    if word and word[1] in _TORCH:
+        return f"{word[1]} is PyTorch's word. Here it is {_TORCH[word[1]]}."
+    if "unexpected keyword argument" in str(error):
+        return "That function has no argument of this name: help() lists those that it has."
     if isinstance(error, AttributeError):
         return "Is the attribute spelled right, and is the type in the message the one you expect?"
     if isinstance(error, NameError):
@@ -461,7 +709,7 @@ def described(value):
     return f"{type(value).__name__} {str(value)[:40]!r}"
 
 
-def _digits(number):
+def digits(number):
     """A number as one would write it: integers whole, others to five digits."""
     return f"{number:,.0f}" if number == round(number) else f"{number:.5g}"
 
@@ -473,13 +721,14 @@ def _shape(shape):
 
 
 def _report(trial, wrong=None):
-    lines = [_wrapped(f"ok      {what}") for what in trial.passed]
+    failed = wrong and wrong.what  # which may have held in an easier case before
+    lines = [_wrapped(f"ok      {what}") for what in trial.passed if what != failed]
     if wrong is not None:
         lines.append(_wrapped(f"failed  {wrong.what}"))
         for name in ("seen", "expected"):
             value = getattr(wrong, name)
             if value is not None:
-                value = f"{value:.5g}" if isinstance(value, float) else value
+                value = digits(value) if isinstance(value, int | float) else value
                 lines.append(f"        {name:<8}  {value}")
     return "".join(f"\n  {line}" for line in lines)
 

@@ -1,34 +1,14 @@
 """The checks of exercises 02, batch normalization with Gluon."""
 
-import tempfile
-
 import numpy
-from mxnet import autograd, gluon, np, npx
+from mxnet import autograd, np, npx
 from mxnet.gluon import Block, nn
 
-from .engine import Wrong, choice, described, exercise
-from .lesson01 import HIDDEN, ROOT
-from .reference import affine, backward, float64, normalize, per_channel, single
-
-UNCALLED = "(A function without its brackets, is_training, is always true.)"
-OWN_BATCH = f"Prediction normalizes with its own batch now. {UNCALLED}"
-PAUSED = "The averages are no part of the gradient: write them under autograd.pause()."
-RECORDED_PREDICTION = "record(train_mode=False)"
-CONTEXTS = {  # name to context and whether it is training
-    "nothing at all": (autograd.pause, False),
-    "record()": (autograd.record, True),
-    RECORDED_PREDICTION: (lambda: autograd.record(train_mode=False), False),
-    "train_mode()": (autograd.train_mode, True),
-}
-
-
-def _several(result, names):
-    """The learner's result as a tuple of as many arrays as there are names."""
-    arrays = isinstance(result, np.ndarray | numpy.ndarray) and result.ndim > 0
-    if not (arrays or isinstance(result, tuple | list)) or len(result) != len(names):
-        what = f"Your function returned {described(result)}, not {len(names)} arrays."
-        raise Wrong(what, f"It should end in: return {', '.join(names)}")
-    return tuple(result)
+from . import layers
+from .engine import Wrong, by_position, choice, described, exercise
+from .layers import CONTEXTS, RECORDED, by_channel, has_gradients, slips, unscaled
+from .reference import affine, float64, gradients, normalize, per_channel, single
+from .words import REVERSED, ROOT, UNCALLED, UNSAVED
 
 
 @exercise(
@@ -56,7 +36,7 @@ def running_mean(trial, answer):
             layer(X)
             Y = layer(X)
         Y.backward()
-        return layer.running_mean.data()
+        return layer.running_mean.data().item()
 
     def after(moves, momentum=0.9):
         return 10 * (1 - momentum**moves)
@@ -64,7 +44,6 @@ def running_mean(trial, answer):
     in_backward = "Gluon's layer moves in backward(), whatever the forward passes do."
     reversed_momentum = "Momentum is the weight of the old value: a move adds 0.1 of the new."
     factor_ten = "The batches have mean 10, and a move adds a tenth of that."
-    answer = trial.array("the running mean at the end", answer, ())
     mistakes = [
         (f"You counted every forward pass in training mode. {in_backward}", after(4)),
         (f"You counted every call, prediction too. {in_backward}", after(5)),
@@ -76,13 +55,14 @@ def running_mean(trial, answer):
         (factor_ten, after(2) * 10),
         ("Each move also shrinks what is there: 0.9 times the old value.", 2),
     ]
-    hints = [hint for hint, wrong in mistakes if abs(answer - wrong) < 1e-3]
-    trial.holds(  # not `equal`, which would show the answer
+    trial.equal(
         "the running mean at the end",
-        abs(answer - trial.call(sequence).item()) < 1e-3,
-        hints[0] if hints else in_backward,
-        f"{answer:g}",
-        "another number",
+        answer,
+        trial.call(sequence),
+        in_backward,
+        mistakes,
+        tolerance=5e-4,
+        secret=True,
     )
 
 
@@ -144,7 +124,7 @@ def merged(trial, function):
         already_biased = "The variances are biased: multiply by counts, not by counts - 1."
         one_less = ((counts[:, None] - 1) * variances).sum(axis=0)
         result = trial.call(function, single(means), single(variances), single(counts))
-        found = _several(result, ("mean", "var"))
+        found = trial.several(result, ("mean", "var"))
         trial.equal(
             f"the mean of everything, B = {B}, C = {C}",
             found[0],
@@ -227,7 +207,7 @@ def fold(trial, function):
         gamma[0] = -abs(gamma[0])
         mean, var = trial.normal(b, mean=1), trial.uniform(b, low=0.2, high=3)
         arguments = weight, bias, gamma, beta, mean, var, eps
-        found = _several(trial.call(function, *arguments), ("weight", "bias"))
+        found = trial.several(trial.call(function, *arguments), ("weight", "bias"))
         w, c, g, shift, mu, v = (float64(argument) for argument in arguments[:-1])
         s = g / numpy.sqrt(v + eps)
 
@@ -311,10 +291,10 @@ def smallest_batch(trial, smallest_dense, smallest_5x5, smallest_1x2):
     names = {(): "the dense layer", (5, 5): "the 5 x 5 output", (1, 2): "the 1 x 2 output"}
     for positions, answer in answers.items():
         name = names[positions]
-        N = trial.array(f"the batch for {name}", answer, ())
+        N = trial.number(f"the batch for {name}", answer)
         if N < 1 or int(N) != N:
             hint = "How many examples? That is a whole number, at least 1."
-            raise Wrong(f"the batch for {name}", hint, f"{float(N):g}", "1, or 2, or 3, ...")
+            raise Wrong(f"the batch for {name}", hint, N, "1, or 2, or 3, ...")
         numbers = int(N * numpy.prod(positions))
         size = _gradient_size(trial, (min(int(N), 8), 200, *positions))
         trial.holds(
@@ -405,15 +385,29 @@ def recalibrated(trial, function):
         "Return the net that you were given.",
         tolerance=0.3,
     )
-    batch, (old, _) = trial.normal(batch_size, 1, 6, 6, mean=5), found[0]
-    new = float64(trial.forward(net[0], batch)).mean(axis=(0, 2, 3))
-    trial.train(net, batch, trial.normal(batch_size, 3))
-    trial.equal(
-        "one more training step moves them by a tenth of the way, as before",
-        norms[0].running_mean.data(),
-        0.9 * old + 0.1 * new,
-        "The net is to be trained again some day: set the momentum back to 0.9.",
-    )
+    for layer, (mean, var) in zip(norms, true):
+        layer.running_mean.set_data(single(mean))
+        layer.running_var.set_data(single(var))
+    _trains_as_before(trial, net, X[:30], "momentum, use_global_stats, grad_req")
+
+
+def _trains_as_before(trial, net, X, settings):
+    """Compare a step of training with one of a net that nobody touched. settings: to set back."""
+    like = trial.build(_small_net, like=X)
+    for new, old in zip(like.collect_params().values(), net.collect_params().values()):
+        new.set_data(old.data())
+    dY = trial.normal(len(X), 3)
+    found, expected = (trial.step(block, X, dY) for block in (net, like))
+    back = f"The net is to be trained again some day: set back what you set ({settings})."
+    for what, theirs, ours in (
+        ("the net is trained as before: its gradients", found.gradients, expected.gradients),
+        ("and its running statistics", found.statistics, expected.statistics),
+    ):
+        for key, arrays in ours.items():
+            for i, array in enumerate(arrays):
+                its = theirs.get(key, [])
+                its = its[i] if len(its) == len(arrays) else 0 * array
+                trial.equal(what, its, array, back)
 
 
 def _what_is_stale(found, true, stale):
@@ -444,12 +438,12 @@ def _what_is_stale(found, true, stale):
         )
     if first_is_right and _close(found[1:], stale[1:], 1 / 8):
         return (
-            "The first layer is right, the next is not: it must see what the first puts out with "
-            "its new statistics, or with the batch's own."
+            "The first normalization is right, the next is not: it must see what the first puts out "
+            "with its new statistics, or with the batch's own."
         )
     return (
-        "They should be those of all of X, with the weights as they are. A few images, or batches "
-        "smaller than batch_size, do not tell enough."
+        "They should be those of all of X. A few images, or batches smaller than batch_size, do not "
+        "tell enough."
     )
 
 
@@ -529,7 +523,7 @@ def _compare(trial, found, true, hint):
 )
 def wrong_alone(trial, hypothesis_a, function):
     """hypothesis_a: a letter; function(net, X, batch_size) -> scores (N, classes), repaired."""
-    X, batch_size = trial.normal(10, 1, 6, 6, mean=1), 4
+    X = trial.normal(10, 1, 6, 6, mean=1)
     net = trial.tie(trial.build(_small_net, like=X))
     right = trial.forward(net, X)
 
@@ -538,7 +532,7 @@ def wrong_alone(trial, hypothesis_a, function):
         return np.concatenate([trial.forward(net, part, autograd.train_mode) for part in parts])
 
     mode = "The symptom is still there: the network is in training mode. The mode decides, not the "
-    for N in (10, 1):
+    for N, batch_size in ((10, 4), (1, 4), (9, 3)):
         trial.equal(
             f"{N} image(s), batch_size={batch_size}: the scores of all, as in prediction mode",
             trial.call(function, net, X[:N], batch_size),
@@ -554,7 +548,9 @@ def wrong_alone(trial, hypothesis_a, function):
                 ),
                 (
                     "The scores should come in the order of the pictures.",
-                    np.concatenate([right[:N][i : i + 4] for i in reversed(range(0, N, 4))]),
+                    np.concatenate(
+                        [right[:N][i : i + batch_size] for i in reversed(range(0, N, batch_size))]
+                    ),
                 ),
                 (
                     "These add up to 1: the scores are asked for, as the specimen gave them.",
@@ -568,100 +564,7 @@ def wrong_alone(trial, hypothesis_a, function):
             right,
             "Predicting must not move the running statistics.",
         )
-
-
-class _Averages:
-    """The running statistics of a fresh layer for (N, C), gamma 1 and beta 0, in float64."""
-
-    def __init__(self, num_features):
-        self.mean, self.var = numpy.zeros(num_features), numpy.ones(num_features)
-
-    def train(self, X):
-        x = float64(X)
-        self.mean = 0.9 * self.mean + 0.1 * x.mean(axis=0)
-        self.var = 0.9 * self.var + 0.1 * x.var(axis=0)
-        return normalize(X, (0,))[0]
-
-    def predict(self, X, mean=None, var=None):
-        mean, var = (self.mean if mean is None else mean), (self.var if var is None else var)
-        return (float64(X) - mean) / numpy.sqrt(var + 1e-5)
-
-
-def _trained(trial, layer_class, C, name="record()"):
-    """A layer after four batches, an input, and the averages that it should have.
-
-    name: one of CONTEXTS. The last batch is so narrow that epsilon counts.
-    """
-    X, context = trial.normal(8, C, mean=1), CONTEXTS[name][0]
-    layer, averages = trial.build(layer_class, C), _Averages(C)
-
-    def step(batch, dY):
-        batch.attach_grad()  # as if there were a layer below
-        with context():
-            Y = layer(batch)
-        if context is autograd.record:
-            Y.backward(dY)  # where a layer of Gluon's inside would move
-        return Y, batch.grad
-
-    for _ in range(2):
-        trial.equal(
-            "a fresh layer leaves its input as it is in prediction, twice",
-            trial.forward(layer, X),
-            averages.predict(X),
-            "The mean starts at 0 and the variance at 1, and prediction uses them.",
-            _drifted(averages, X),
-        )
-    usual = "training normalizes each batch by itself"
-    for what, mean, std in [(usual, 5, 3)] * 3 + [("epsilon is under the root", 0, 0.003)]:
-        batch, dY = trial.normal(16, C, mean=mean, std=std), trial.normal(16, C)
-        predicted, Y = averages.predict(batch), averages.train(batch)
-        try:
-            found = trial.call(step, batch, dY, what="A step of training")
-        except Wrong as wrong:
-            if "already in a computational graph" in wrong.what:
-                wrong.hint = PAUSED
-            raise
-        trial.equal(
-            f"under {name}: {what}",
-            found[0],
-            Y,
-            "Leave the training branch as it was: the batch's own mean, and the root of its "
-            "variance plus epsilon.",
-            [("Recording is not training. In training mode the batch's own count.", predicted)],
-        )
-        if context is autograd.record:
-            trial.equal(
-                f"under {name}: autograd finds the gradient of that",
-                found[1],
-                backward(float64(dY), Y, normalize(batch, (0,))[1], (0,)),
-                HIDDEN,
-            )
-    return layer, X, averages
-
-
-def _drifted(averages, X):
-    """What comes out in prediction when predicting X moves the averages."""
-    moved = _Averages(X.shape[1])
-    moved.mean, moved.var = averages.mean, averages.var
-    moved.train(X)
-    half = "In prediction the {} is at rest; the {} still moves."
-    return [
-        ("A prediction moves the statistics. Only training may.", moved.predict(X)),
-        (half.format("variance", "mean"), averages.predict(X, mean=moved.mean)),
-        (half.format("mean", "variance"), averages.predict(X, var=moved.var)),
-        (OWN_BATCH, normalize(X, (0,))[0]),
-    ]
-
-
-def _unmoved(averages, X, still):
-    """What comes out in prediction when averages did not move."""
-    fresh = _Averages(len(averages.mean))
-    return [
-        (still, fresh.predict(X)),
-        ("The mean is right; the variance is not.", averages.predict(X, var=fresh.var)),
-        ("The variance is right; the mean is not.", averages.predict(X, mean=fresh.mean)),
-        (OWN_BATCH, normalize(X, (0,))[0]),
-    ]
+    _trains_as_before(trial, net, X, "grad_req, use_global_stats")
 
 
 @exercise(
@@ -691,75 +594,10 @@ def _unmoved(averages, X, still):
 )
 def forgets(trial, hypothesis_b, layer_class):
     """hypothesis_b: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
-    C = 3
-    layer, X, averages = _trained(trial, layer_class, C)
-    trial.equal(
-        "prediction uses the running statistics",
-        trial.forward(layer, X),
-        averages.predict(X),
-        "After training they should be moving averages with momentum 0.9.",
-        _unmoved(
-            averages,
-            X,
-            "The running statistics do not move any more: write into the parameter's array, "
-            "with [:] = or set_data, when training.",
-        ),
-    )
-
-    def saved_and_loaded():
-        old, new = nn.Sequential(), nn.Sequential()  # MXNet loads a lone layer by other rules
-        old.add(layer)
-        new.add(trial.build(layer_class, C, like=X))
-        with tempfile.TemporaryDirectory() as folder:
-            old.save_parameters(f"{folder}/net")
-            new.load_parameters(f"{folder}/net")
-        return new
-
-    trial.equal(
-        "saved and loaded, it predicts the same",
-        trial.forward(trial.call(saved_and_loaded, what="Saving and loading"), X),
-        averages.predict(X),
-        "What is not a parameter is not saved.",
-        _unmoved(averages, X, "The symptom is still there: the running statistics are not saved."),
-    )
-
-    def copied():
-        copy = trial.build(layer_class, C, like=X)
-        values = zip(copy.collect_params().values(), layer.collect_params().values())
-        for new, old in values:
-            new.set_data(old.data())
-        return copy
-
-    trial.equal(
-        "all it needs is in collect_params()",
-        trial.forward(trial.call(copied, what="Copying its parameters"), X),
-        averages.predict(X),
-        "It is saved now, but not in collect_params(), so initialize() and Trainer pass it by: "
-        "make it by self.params.get.",
-    )
-
-    def trained():
-        return [p.shape for p in layer.collect_params().values() if p.grad_req != "null"]
-
-    trained = trial.call(trained)
-    trial.holds(
-        "a Trainer gets gamma and beta, and nothing else",
-        sum(int(numpy.prod(shape)) for shape in trained) == 2 * C,
-        "Running statistics are not trained: differentiable=False keeps the Trainer away. gamma and "
-        "beta are trained.",
-        f"{len(trained)} trained parameters",
-        "2",
-    )
-
-    def stepped():
-        trainer = gluon.Trainer(layer.collect_params(), "sgd", {"learning_rate": 0.1})
-        with autograd.record():
-            loss = (layer(X) ** 3).mean()
-        loss.backward()
-        trainer.step(1)
-        return True
-
-    trial.call(stepped, what="A step of training")
+    layer, norm, X = layers.trained(trial, layer_class)
+    layers.kept(trial, layer_class, layer, norm, X, f"The symptom is still there. {UNSAVED}")
+    layers.modes(trial, layer_class, layer, norm, X)
+    layers.small_variance(trial, layer, norm, X)
 
 
 @exercise(
@@ -767,7 +605,8 @@ def forgets(trial, hypothesis_b, layer_class):
     "Zoo: two evaluations, two results",
     hints=(
         "Nobody trained between the two evaluations. What in the layer is not what it was?",
-        "Only training may write: put the two lines that write under if autograd.is_training().",
+        "Only training may write: `if autograd.is_training():` belongs around all of `with "
+        "autograd.pause():`, since under pause() is_training() says no.",
     ),
     options={
         "a": (
@@ -789,32 +628,34 @@ def forgets(trial, hypothesis_b, layer_class):
 )
 def predicting_changes(trial, hypothesis_c, layer_class):
     """hypothesis_c: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
-    for name, (_, training) in CONTEXTS.items():
-        if training:
-            layer, X, averages = _trained(trial, layer_class, 3, name)
-            trial.equal(
-                f"a forward pass under {name} moves the statistics",
-                trial.forward(layer, X),
-                averages.predict(X),
-                "In training mode each batch moves them, once: 0.9 of the old and 0.1 of the new.",
-                _unmoved(
-                    averages,
-                    X,
-                    f"Now they do not move under {name} either. In training mode they should.",
-                ),
+    layer, norm, X = layers.trained(trial, layer_class)
+    layers.modes(trial, layer_class, layer, norm, X)
+    layers.kept(trial, layer_class, layer, norm, X)
+    layers.small_variance(trial, layer, norm, X)
+    late = _moves_late(trial, layer_class, X)
+    layer, norm = trial.build(layer_class, layers.CHANNELS), layers.Norm()
+    trial.forward(layer, X, autograd.train_mode)
+    if not late:
+        norm.train(X)
+    trial.equal(
+        "a forward pass under train_mode() moves the statistics, as under record()",
+        trial.forward(layer, X),
+        norm.predict(X),
+        "In training mode each batch moves them: 0.9 of the old and 0.1 of the new.",
+        [
+            (
+                "Under train_mode() they do not move. Ask for training, no more: not for recording.",
+                layers.Norm().predict(X),
             )
-    layer, X, averages = _trained(trial, layer_class, 3)
-    for name, (context, training) in CONTEXTS.items():
-        if training:
-            continue
-        for which in ("first", "second"):
-            trial.equal(
-                f"under {name} the {which} prediction uses the averages of training",
-                trial.forward(layer, X, context),
-                averages.predict(X),
-                f"Under {name} a prediction moves the statistics. Ask for training, no more.",
-                _drifted(averages, X),
-            )
+        ],
+    )
+
+
+def _moves_late(trial, layer_class, X):
+    """Whether the layer's averages wait for the backward pass, as those of Gluon's do."""
+    layer = trial.build(layer_class, layers.CHANNELS)
+    trial.forward(layer, X, autograd.record)
+    return numpy.allclose(float64(trial.forward(layer, X)), layers.Norm().predict(X), atol=1e-3)
 
 
 @exercise(
@@ -845,51 +686,87 @@ def predicting_changes(trial, hypothesis_c, layer_class):
 def asks_recording(trial, hypothesis_d, function):
     """hypothesis_d: a letter; function(X, gamma, beta, mean, var, eps, momentum) -> Y, mean, var.
 
-    X, Y: (N, C, H, W), all others (C,); the mean and variance that come back are the new ones.
+    X, Y: (N, C, H, W), all others (1, C, 1, 1); the mean and variance that come back are the new.
     """
-    X, C, axes = trial.normal(4, 3, 5, 2, mean=2), 3, (0, 2, 3)
-    eps = 0.1  # large enough to see where it stands
-    gamma, beta = trial.factors(C), trial.normal(C)
-    mean, var = trial.normal(C), trial.uniform(C, low=0.5, high=2)
-    old = float64(mean), float64(var)
-    x = float64(X)
-    new = 0.9 * old[0] + 0.1 * x.mean(axis=axes), 0.9 * old[1] + 0.1 * x.var(axis=axes)
-    X_hat, std = normalize(X, axes, eps)
-    by_batch = affine(X_hat, gamma, beta)
-    by_average = (x - per_channel(old[0], X)) / per_channel(numpy.sqrt(old[1] + eps), X)
-    by_average = affine(by_average, gamma, beta)
-    for name, (context, training) in CONTEXTS.items():
-        result = trial.call(function, X, gamma, beta, mean, var, eps, 0.9, context=context)
-        Y, *averages = _several(result, ("Y", "moving_mean", "moving_var"))
-        mode = "trains: the batch's own statistics" if training else "predicts: the moving averages"
-        if name == RECORDED_PREDICTION:
-            hint = "The symptom is still there: recording decides. Ask for training."
-        elif training:
-            hint = (
-                f"{name} is training mode, with or without recording. Ask is_training(), no more."
+    axes, channels, eps = (0, 2, 3), (1, 3, 1, 1), 0.1  # an eps so large that one sees where it is
+    function = by_position(function)
+    for N in (4, 1):
+        X, dY = trial.normal(N, 3, 5, 2, mean=2), trial.normal(N, 3, 5, 2)
+        gamma, beta = trial.factors(*channels), trial.normal(*channels)
+        mean, var = trial.normal(*channels), trial.uniform(*channels, low=0.5, high=2)
+        momentum = trial.integer(60, 80) / 100
+        arguments = (X, gamma, beta, mean, var, eps, momentum)
+        x, old = float64(X), (float64(mean), float64(var))
+        batch = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
+        X_hat, std = normalize(X, axes, eps)
+        moving_std = numpy.sqrt(old[1] + eps)
+        resting = (x - old[0]) / moving_std
+        for name, (context, training) in CONTEXTS.items():
+            Y, *averages = trial.several(
+                trial.call(function, *arguments, context=context),
+                ("Y", "moving_mean", "moving_var"),
             )
-        else:
-            hint = f"Outside of training mode the moving averages normalize. {UNCALLED}"
-        trial.equal(
-            f"{name} {mode}",
-            Y,
-            by_batch if training else by_average,
-            "Leave the formulas of both branches as they were: eps, too, stands under the root.",
-            [(hint, by_average if training else by_batch)],
-        )
-        for what, value, moved, rest in zip(("mean", "variance"), averages, new, old):
+            normal, other = (X_hat, resting) if training else (resting, X_hat)
+            divisor = std if training else moving_std
+            if name == RECORDED:
+                hint = "The symptom is still there: recording decides. Ask for training."
+            elif training:
+                hint = (
+                    f"{name} is training mode, with or without recording. Ask is_training(), no "
+                    "more."
+                )
+            else:
+                hint = f"Outside of training mode the moving averages normalize. {UNCALLED}"
             trial.equal(
-                f"{name}: the moving {what} {'moves' if training else 'stays'}",
-                value,
-                moved if training else rest,
-                "Moving averages move in training, and only there.",
+                f"{name}: {'the batch' if training else 'the moving averages'} normalize"
+                + "s" * training,
+                Y,
+                affine(normal, gamma, beta),
+                "Leave the formulas of both branches as they were.",
+                [
+                    (hint, affine(other, gamma, beta)),
+                    *unscaled(normal, gamma, beta),
+                    *(
+                        (slip, affine(wrong, gamma, beta))
+                        for slip, wrong in slips(normal, divisor, eps, 10 * N)
+                    ),
+                ],
             )
-    dY = trial.normal(*X.shape)
-    trial.equal(
-        "autograd finds the gradient of training",
-        trial.gradient(
-            lambda *arguments: function(*arguments)[0], X, dY, gamma, beta, mean, var, eps, 0.9
-        ),
-        backward(per_channel(gamma.asnumpy(), X) * float64(dY), X_hat, std, axes),
-        HIDDEN,
-    )
+            for what, value, before, new in zip(("mean", "variance"), averages, old, batch):
+                what = f"{name}: the moving {what} {'moves' if training else 'stays'}"
+                moved = momentum * before + (1 - momentum) * new
+                right = moved if training else before
+                trial.equal(
+                    what,
+                    by_channel(trial, what, value, right),
+                    right,
+                    "In training: momentum times the old one, the rest times the batch's, biased."
+                    if training
+                    else "Moving averages move in training, and only there.",
+                    [
+                        ("Moving averages move in training, and only there.", before),
+                        (REVERSED, (1 - momentum) * before + momentum * new),
+                        (
+                            "Use the argument momentum; it is not always 0.9.",
+                            0.9 * before + 0.1 * new,
+                        ),
+                    ]
+                    if training
+                    else [("Moving averages move in training, and only there.", moved)],
+                )
+        found = trial.gradients(lambda *values: function(*values)[0], arguments, dY)
+        has_gradients(trial, found, gradients(dY, X_hat, std, axes, gamma))
+        trial.equal(
+            "autograd finds the gradient of a prediction",
+            trial.call(_gradient_of_a_prediction, function, dY, *arguments),
+            float64(dY) * float64(gamma) / moving_std,
+            "Under record(train_mode=False) it must find its way back through the other branch.",
+        )
+
+
+def _gradient_of_a_prediction(function, dY, X, *others):
+    X.attach_grad()
+    with autograd.record(train_mode=False):
+        Y = function(X, *others)[0]
+    Y.backward(dY, train_mode=False)
+    return X.grad

@@ -1,7 +1,6 @@
 """The checks of exercises 03, residual networks.
 
-A block is compared with a right one that has the same numbers in its parameters, whatever the
-names and the order of its layers; wrong ones, each with one fault, tell which mistake it was.
+Right blocks stand here with a switch for one fault each, which tells a learner's mistake.
 """
 
 from collections import Counter
@@ -12,9 +11,10 @@ from mxnet import autograd, init, np, npx
 from mxnet.gluon import nn
 
 from ..resnet import Residual, stage
-from .engine import Wrong, choice, exercise, kind_of
+from . import blocks
+from .blocks import conv, relu
+from .engine import Wrong, choice, exercise
 
-MODES = {"prediction": autograd.pause, "training": autograd.train_mode}
 CHANNELS = 64, 128, 256, 512  # of ResNet-34's stages
 ENDS = {  # what else one makes of the end of a block
     "no shortcut": "The shortcut is missing: add the block's input (or its projection) to F.",
@@ -36,8 +36,7 @@ def block_by_hand(trial, y):
     """y: three numbers, in the order of x."""
     x, F = numpy.array([2, -1, 3.0]), numpy.array([-3, 0.5, 1])
     what = "the three numbers of y"
-    found = trial.array(what, y, None)
-    found = trial.array(what, found.reshape(3) if found.size == 3 else found, (3,))
+    found = trial.numbers(what, y)
     mistakes = [
         ("The sums are right. The ReLU after them is missing.", x + F),
         ("That is ReLU(F(x)), a plain block: add x before the ReLU.", _relu(F)),
@@ -47,12 +46,8 @@ def block_by_hand(trial, y):
         ("One ReLU, after the addition: x goes into it as it is.", _relu(_relu(x) + F)),
         ("The ReLU is applied to x alone. It comes after the addition.", _relu(x) + F),
     ]
-    try:
-        trial.equal(
-            what, found, _relu(x + F), "y = ReLU(F(x) + x), each number by itself.", mistakes
-        )
-    except Wrong as wrong:  # the expected numbers are the answer: do not read them out
-        raise Wrong(what, wrong.hint, ", ".join(f"{number:g}" for number in found)) from None
+    hint = "y = ReLU(F(x) + x), each number by itself."
+    trial.equal(what, found, _relu(x + F), hint, mistakes, secret=True)
 
 
 def _relu(values):
@@ -102,7 +97,8 @@ why_deeper_is_worse = choice(
 def resnet34_parameters(trial, parameters):
     """parameters: how many are trained, for one colour and ten classes; counted in a built net."""
     sizes = _sizes((3, 4, 6, 3))
-    found = trial.array("the number of trained parameters", parameters, ())
+    what = "the number of trained parameters"
+    found = trial.number(what, parameters)
     right = sum(sizes.values())
     normalizations = sizes["gamma"] + sizes["beta"]
     projections = 64 * 128 + 128 * 256 + 256 * 512
@@ -145,20 +141,15 @@ def resnet34_parameters(trial, parameters):
         ("Stages 2, 3 and 4 begin with half as many channels going in.", right + halved_inputs),
         ("The stages have 3, 4, 6 and 3 blocks, in this order.", right - swapped),
     ]
-    parts = (
-        "Build it up: first convolution, four stages, dense layer. hint(3) has most of the sizes."
+    hint = (
+        f"The number is {'larger' if found < right else 'smaller'}. Build it up: first convolution, "
+        "four stages, dense layer. hint(3) has most of the sizes."
     )
-    trial.holds(
-        "the number of trained parameters",
-        found == right,
-        next((hint for hint, wrong in mistakes if found == wrong), parts),
-        f"{found.item():,}",
-        "a larger number" if found < right else "a smaller number",
-    )
+    trial.equal(what, found, right, hint, mistakes, tolerance=1e-8, secret=True)
 
 
 def _sizes(blocks):
-    """How many numbers of each kind are trained in a ResNet with these stages."""
+    """How many weights, biases, gammas and betas are trained in a ResNet with these stages."""
     net = nn.HybridSequential()
     net.add(nn.Conv2D(64, 7, 2, 3, use_bias=False), nn.BatchNorm(), nn.MaxPool2D(3, 2, 1))
     for i, (num_channels, num_blocks) in enumerate(zip(CHANNELS, blocks)):
@@ -168,163 +159,38 @@ def _sizes(blocks):
     sizes = Counter()
     for name, parameter in net.collect_params().items():
         if parameter.grad_req != "null":
-            sizes[kind_of(name)] += int(numpy.prod(parameter.shape))
+            sizes[name.rsplit("_", 1)[-1]] += int(numpy.prod(parameter.shape))
     return sizes
 
 
 # --- blocks ---
 
 
-def _parameters(block):
-    """How many parameters of each kind and shape a block has."""
-    found = block.collect_params().items()
-    return Counter((kind_of(name), tuple(parameter.shape or ())) for name, parameter in found)
-
-
-def _number(parameters, kind):
-    return sum(number for (its, _), number in parameters.items() if its == kind)
-
-
-def _in_words(kind, shape):
-    if min(shape, default=1) < 1:
-        return "a layer that was never used"
-    if kind == "weight" and len(shape) == 4:
-        return f"a {shape[2]}x{shape[3]} convolution from {shape[1]} to {shape[0]} channels"
-    if kind == "weight" and len(shape) == 2:
-        return f"a dense layer from {shape[1]} to {shape[0]} numbers"
-    if kind == "gamma" and len(shape) == 1:
-        return f"a normalization of {shape[0]} channels"
-    return f"a {kind} of shape {shape}"
-
-
-def _listed(parameters):
-    """Layers in words, one a line, convolutions first; gamma stands for its normalization."""
-    texts = [
-        _in_words(kind, shape) + (f" ({number} times)" if number > 1 else "")
-        for (kind, shape), number in sorted(parameters.items(), reverse=True)
-        if kind not in ("beta", "mean", "var") or ("gamma", shape) not in parameters
-    ]
-    return f",\n{'':20}".join(texts[:3]) + (" ..." if len(texts) > 3 else "")
-
-
-def _same_parameters(trial, what, block, right, faulty, network):
-    """Raise Wrong unless both blocks have parameters of the same kinds and shapes.
-
-    faulty: pairs of a hint and a block that has other parameters by that mistake.
-    """
-    found, expected = _parameters(block), _parameters(right)
-    extra, missing = found - expected, expected - found
-    if not (extra or missing):
-        return trial.holds(what, True, None)
-    differing = extra | missing
-    if any(min(shape, default=1) < 1 for _, shape in found):
-        hint = "A layer is made and never used: it has not even learned its shape."
-    elif _number(extra, "bias") > _number(missing, "bias"):
-        hint = "No convolution has a bias here: use_bias=False."
-    elif {kind for kind, _ in differing} <= {"weight", "bias"} and not any(
-        len(shape) == 4 for _, shape in differing
-    ):
-        hint = "Look at the dense layer at the end: its outputs, its inputs, its biases."
-    else:
-        if not any(kind == "weight" for kind, _ in differing):
-            hint = "A normalization is missing, or two layers share one."
-            if extra:
-                hint = "One normalization too many, or one of another number of channels."
-        elif network and found.keys() == expected.keys() and not (extra and missing):
-            hint = (
-                f"The layers are of the right kinds; there are too {'many' if extra else 'few'} of "
-                "them: how many blocks has a stage?"
-            )
-        else:
-            hint = "Compare the weights: (channels out, channels in, height, width)."
-        hint = next((its for its, other in faulty if _parameters(other) == found), hint)
-    raise Wrong(
-        what,
-        hint,
-        f"too many: {_listed(extra)}" if extra else f"missing: {_listed(missing)}",
-        f"instead: {_listed(missing)}" if extra and missing else None,
-    )
-
-
-def _agrees(trial, case, make, arguments, X, right, faults, network=False):
-    """Test that make(*arguments) is one of the right blocks, in prediction and in training.
-
-    right: makers of blocks; faults: pairs of a hint and the maker of a block with that fault;
-    network: make is a function, and what it makes has stages.
-    Returns the learner's block and the right one, with the same numbers in their parameters.
-    """
-
-    def faulty():
-        for hint, maker in faults:
-            yield hint, trial.tie(trial.build(maker, *arguments, like=X))
-
-    what = "Your function" if network else "Your class"
-    block = trial.build(make, *arguments, like=X, what=what)
-    rights = [trial.build(maker, *arguments, like=X) for maker in right]
-    what = f"{case}: the parameters' shapes"
-    _same_parameters(trial, what, block, rights[0], faulty(), network)
-    for one in (block, *rights):
-        trial.tie(one)
-    for mode, context in MODES.items():
-        what = f"{case}: the output in {mode}"
-        Y = trial.forward(block, X, context)
-        expected = [trial.forward(one, X, context).asnumpy() for one in rights]
-        if isinstance(Y, np.ndarray) and Y.shape != expected[0].shape:
-            hint = "Which layers change height and width, and which the number of channels?"
-            same = (hint for hint, b in faulty() if trial.forward(b, X).shape == Y.shape)
-            hint = next(same, hint)
-            raise Wrong(what, hint, f"shape {Y.shape}", f"shape {expected[0].shape}")
-        Y = trial.array(what, Y, expected[0].shape)
-        nearest = numpy.argmin([numpy.abs(one - Y).max() for one in expected])
-        trial.equal(
-            what,
-            Y,
-            expected[nearest],
-            "The layers are there. Follow the data through them: what comes before what, where do "
-            "the strides, the ReLUs and the addition stand, and do all layers have their usual "
-            "settings?",
-            ((hint, trial.forward(other, X, context)) for hint, other in faulty()),
-            tolerance=5e-3,
-        )
-    right, head = rights[nearest], trial.normal(*Y.shape)
-    trial.equal(
-        f"{case}: the gradient that reaches the input",
-        trial.gradient(block, X, head),
-        trial.gradient(right, X, head),
-        "The output is right, but autograd does not see all of it: detach(), asnumpy() or "
-        "autograd.pause() hide what they touch.",
-        tolerance=2e-2,
-    )
-    return block, right
-
-
-def _agrees_with_all_shortcuts(trial, block_class, right, faults, c, wide):
+def _same_with_all_shortcuts(trial, block_class, right, mistakes, c, wide):
     """Test block_class(c, projection, strides) with each shortcut; wide: its channels out."""
     inputs = wide + trial.integer(1, 3)
-    for case, arguments, X in [
-        ("identity", (c, False, 1), trial.normal(4, wide, 5, 6)),
-        ("identity, by default", (c,), trial.normal(4, wide, 5, 6)),
-        ("projection, stride 1", (c, True, 1), trial.normal(4, inputs, 5, 6)),
-        ("projection, stride 2", (c, True, 2), trial.normal(4, inputs, 8, 7)),
+    channels = "4 * num_channels" if wide > c else "num_channels"
+    meet = f"Both parts of the sum must have the same height and width, and {channels} channels."
+    for case, settings, X in [
+        ("identity", (False, 1), trial.normal(4, wide, 5, 6)),
+        ("identity, by default", (), trial.normal(4, wide, 5, 6)),
+        ("projection, stride 1", (True, 1), trial.normal(4, inputs, 5, 6)),
+        ("projection, stride 2", (True, 2), trial.normal(4, inputs, 8, 7)),
     ]:
+        arguments = {"num_channels": c, **dict(zip(("projection", "strides"), settings))}
         try:
-            _agrees(trial, case, block_class, arguments, X, right, faults)
+            blocks.same(
+                trial, case, block_class, arguments, X, right, mistakes, hints={"broadcast": meet}
+            )
         except Wrong as wrong:
-            if len(arguments) == 1:
+            if not settings:  # with the same settings, said aloud, it was right
                 wrong.hint = "The text has projection=False, strides=1 as defaults."
-            elif "broadcast" in wrong.what:
-                channels = "4 * num_channels" if wide > c else "num_channels"
-                wrong.hint = f"Both parts of the sum must halve alike and lead to {channels}."
             raise
 
 
 def _makers(make, hints):
     """Pairs of a hint and a maker of the block with that fault."""
     return [(hint, partial(make, fault=fault)) for fault, hint in hints.items()]
-
-
-def _conv(num_channels, size, strides=1):
-    return nn.Conv2D(num_channels, size, strides, padding=size // 2, use_bias=False)
 
 
 def _end(X, Y, fault=None):
@@ -345,20 +211,22 @@ class _Bottleneck(nn.Block):
         self.F = nn.Sequential()
         linear = {"no inner ReLU": (0, 1, 2), "no ReLU 1": (0, 2), "no ReLU 2": (1, 2)}
         for i, size in enumerate((1, 3, 1)):
-            self.F.add(_conv(channels[i], size, strides if i == place else 1))
+            self.F.add(conv(channels[i], size, strides if i == place else 1))
             then = [nn.BatchNorm()]
             if i not in linear.get(fault, (2,)):
-                then.insert(0 if fault == "ReLU first" else 1, nn.Activation("relu"))
+                then.insert(0 if fault == "ReLU first" else 1, relu())
             self.F.add(*then)
         self.shortcut = nn.Sequential()
         if projection:
-            self.shortcut.add(_conv(channels[2], 1, strides))
+            self.shortcut.add(conv(channels[2], 1, strides))
             if fault != "bare projection":
                 self.shortcut.add(nn.BatchNorm())
             if fault == "ReLU on projection":
-                self.shortcut.add(nn.Activation("relu"))
+                self.shortcut.add(relu())
 
     def forward(self, X):
+        if self.fault == "late norm":
+            return npx.relu(self.F[-1](self.F[:-1](X) + self.shortcut(X)))
         return _end(self.shortcut(X), self.F(X), self.fault)
 
 
@@ -378,7 +246,7 @@ def bottleneck(trial, block_class):
 
     The stride may sit in the first 1x1 convolution or in the 3x3. Source: He et al. 2015, figure 5.
     """
-    faults = _makers(
+    mistakes = _makers(
         _Bottleneck,
         {
             **ENDS,
@@ -387,13 +255,14 @@ def bottleneck(trial, block_class):
             "no ReLU 2": "ReLU follows the second normalization too.",
             "ReLU first": "Normalization first, then ReLU.",
             "ReLU on projection": "No ReLU on the projection: the only one outside F comes last.",
+            "late norm": "The third normalization comes before the addition.",
             "stride last": "The stride sits in the first 1x1 convolution or in the 3x3, not in the last.",
             "bare projection": "The projection has a normalization too.",
         },
     )
     right = [_Bottleneck, partial(_Bottleneck, place=1)]
-    c = trial.integer(2, 5)
-    _agrees_with_all_shortcuts(trial, block_class, right, faults, c, 4 * c)
+    c = trial.integer(3, 5)
+    _same_with_all_shortcuts(trial, block_class, right, mistakes, c, 4 * c)
 
 
 class _PreActivation(nn.Block):
@@ -401,12 +270,12 @@ class _PreActivation(nn.Block):
         super().__init__()
         self.fault, self.reads_x = fault, reads_x
         late = fault == "stride second"
-        self.conv1 = _conv(num_channels, 3, 1 if late else strides)
-        self.conv2 = _conv(num_channels, 3, strides if late else 1)
+        self.conv1 = conv(num_channels, 3, 1 if late else strides)
+        self.conv2 = conv(num_channels, 3, strides if late else 1)
         self.bn1, self.bn2 = nn.BatchNorm(), nn.BatchNorm()
         self.shortcut = nn.Sequential()
         if projection:
-            self.shortcut.add(_conv(num_channels, 1, strides))
+            self.shortcut.add(conv(num_channels, 1, strides))
             if fault == "normalized projection":
                 self.shortcut.add(nn.BatchNorm())
 
@@ -418,7 +287,8 @@ class _PreActivation(nn.Block):
             return _end(self.shortcut(X), Y, ends.get(fault))
         Y = self._before(1, self.bn1, X)
         reads_x = self.reads_x if len(self.shortcut) else fault != "identity reads activation"
-        shortcut = self.shortcut(X if reads_x else Y)
+        before_relu = fault == "projection before ReLU" and len(self.shortcut)
+        shortcut = self.shortcut(self.bn1(X) if before_relu else X if reads_x else Y)
         Y = self.conv2(self._before(2, self.bn2, self.conv1(Y)))
         if fault == "no shortcut":
             return Y
@@ -458,15 +328,17 @@ def preactivation(trial, block_class):
         "post-activation, ReLU": "This is the block of 2015. Here normalization and ReLU come "
         "before each convolution, and nothing after the addition.",
         "normalized projection": "The projection is a bare 1x1 convolution: no normalization on it.",
+        "projection before ReLU": "The projection reads the input, or what comes out of the first "
+        "ReLU: not what goes into it.",
         "identity reads activation": "Without a projection the shortcut is the block's input itself, "
         "before any normalization. Did you overwrite it?",
         "stride second": "The first 3x3 convolution carries the stride.",
         "no shortcut": ENDS["no shortcut"],
     }
     right = [_PreActivation, partial(_PreActivation, reads_x=True)]
-    faults = [pair for maker in right for pair in _makers(maker, hints)]
+    mistakes = [pair for maker in right for pair in _makers(maker, hints)]
     c = trial.integer(3, 5)
-    _agrees_with_all_shortcuts(trial, block_class, right, faults, c, c)
+    _same_with_all_shortcuts(trial, block_class, right, mistakes, c, c)
 
 
 @exercise(
@@ -481,19 +353,19 @@ def preactivation(trial, block_class):
 )
 def smallest_picture(trial, side):
     """side: of a square picture, in pixels. Measured in a chain of one channel, strided as ResNet-18."""
-    side = trial.array("the side in pixels", side, ()).item()
+    side = trial.number("the side in pixels", side)
     trial.holds(
         "the side is a whole number",
         side == int(side),
         "A picture has a whole number of pixels on each side.",
-        f"{side:g}",
+        side,
     )
     side = int(side)
     trial.holds(
         "the side is between 1 and 1,024",
         1 <= side <= 1024,
         "At least one pixel, and not thousands: the smallest picture is far from that.",
-        f"{side:,}",
+        side,
     )
     used = _weights_used(side)
     trial.holds(
@@ -516,8 +388,8 @@ def smallest_picture(trial, side):
 def _weights_used(side):
     """How many of a kernel's nine weights get a gradient, behind the strides of ResNet-18."""
     chain = nn.Sequential()
-    chain.add(_conv(1, 7, 2), nn.MaxPool2D(3, 2, 1), *(_conv(1, 3, 2) for _ in range(3)))
-    chain.add(_conv(1, 3))
+    chain.add(conv(1, 7, 2), nn.MaxPool2D(3, 2, 1), *(conv(1, 3, 2) for _ in range(3)))
+    chain.add(conv(1, 3))
     chain.initialize(init.One())
     with autograd.record():
         total = chain(np.ones((1, 1, side, side))).sum()
@@ -530,13 +402,13 @@ class _CifarBlock(nn.Block):
         super().__init__()
         self.fault, self.strides, self.more = fault, strides, num_channels - inputs
         late = fault == "stride second"
-        self.conv1 = _conv(num_channels, 3, 1 if late else strides)
-        self.conv2 = _conv(num_channels, 3, strides if late else 1)
+        self.conv1 = conv(num_channels, 3, 1 if late else strides)
+        self.conv2 = conv(num_channels, 3, strides if late else 1)
         self.bn1, self.bn2 = nn.BatchNorm(), nn.BatchNorm()
         self.projection = None
         if self.more and fault in ("projection", "bare projection"):
             self.projection = nn.Sequential()
-            self.projection.add(_conv(num_channels, 1, strides))
+            self.projection.add(conv(num_channels, 1, strides))
             if fault == "projection":
                 self.projection.add(nn.BatchNorm())
 
@@ -571,9 +443,9 @@ class _CifarBlock(nn.Block):
 def _cifar_resnet(depth, num_classes=10, fault=None):
     places = {"no strides": (1, 1, 1), "early strides": (2, 2, 1), "three strides": (2, 2, 2)}
     net = nn.Sequential()
-    net.add(_conv(16, 3), nn.BatchNorm())
+    net.add(conv(16, 3), nn.BatchNorm())
     if fault != "no first ReLU":
-        net.add(nn.Activation("relu"))
+        net.add(relu())
     inputs = 16
     for num_channels, strides in zip((16, 32, 64), places.get(fault, (1, 2, 2))):
         for i in range((depth - 2) // 6):
@@ -603,7 +475,9 @@ def cifar_resnet(trial, make):
     """
     projection = "No parameters in the shortcuts: subsample and append zeros, do not project."
     hints = {
-        **ENDS,
+        **{
+            fault: hint for fault, hint in ENDS.items() if fault != "ReLU before"
+        },  # as "ReLU twice"
         "projection": projection,
         "bare projection": projection,
         "no inner ReLU": "The ReLU between the two convolutions of a block is missing.",
@@ -624,14 +498,25 @@ def cifar_resnet(trial, make):
         "early strides": "The first stage keeps the size; stages 2 and 3 halve it.",
         "three strides": "The first stage keeps the size; only stages 2 and 3 halve it.",
     }
-    faults = _makers(_cifar_resnet, hints)
+    mistakes = _makers(_cifar_resnet, hints)
     n, num_classes = trial.integer(2, 3), trial.integer(3, 9)  # not the default of ten
     for case, arguments, colours in [
         ("8 layers, one colour", (8,), 1),
         ("deeper, other classes, three colours", (6 * n + 2, num_classes), 3),
     ]:
         X = trial.normal(4, colours, 12, 8)
-        _agrees(trial, case, make, arguments, X, [_cifar_resnet], faults, network=True)
+        arguments = dict(zip(("depth", "num_classes"), arguments))
+        blocks.same(
+            trial,
+            case,
+            make,
+            arguments,
+            X,
+            [_cifar_resnet],
+            mistakes,
+            hints={"exceeds input": "Pool over whatever is left: the check's pictures are 12 x 8."},
+            what="Your function",
+        )
 
 
 # --- the zoo ---
@@ -644,14 +529,14 @@ class _Variant(nn.Block):
         super().__init__()
         self.fault = fault
         first = {"stride second": 1, "no strides": 1}.get(fault, strides)
-        self.conv1 = _conv(num_channels, 3, first)
-        self.conv2 = _conv(num_channels, 3, strides if fault == "stride second" else 1)
+        self.conv1 = conv(num_channels, 3, first)
+        self.conv2 = conv(num_channels, 3, strides if fault == "stride second" else 1)
         self.bn1 = nn.BatchNorm()
-        self.bn2 = None if fault == "one norm" else nn.BatchNorm()
+        self.bn2 = {"one norm": None, "shared norm": self.bn1}.get(fault, nn.BatchNorm())
         self.bn3 = nn.BatchNorm() if fault == "norm at the end" else None
         self.shortcut = nn.Sequential()
         if projection:
-            self.shortcut.add(_conv(num_channels, 1, 1 if fault == "no strides" else strides))
+            self.shortcut.add(conv(num_channels, 1, 1 if fault == "no strides" else strides))
             if fault != "bare projection":
                 self.shortcut.add(nn.BatchNorm())
 
@@ -704,25 +589,26 @@ def shapes_differ(trial, hypothesis_a, block_class):
     def projected(maker):
         return lambda c, strides, **fault: maker(c, True, strides, **fault)
 
-    faults = _makers(projected(_Variant), hints)
+    mistakes = _makers(projected(_Variant), hints)
     c, inputs = trial.integer(3, 5), trial.integer(6, 8)
-    for strides in (1, 2):
-        X = trial.normal(4, inputs, 8, 6)
-        case = f"stride {strides}"
-        try:
-            _agrees(trial, case, block_class, (c, strides), X, [projected(Residual)], faults)
-        except Wrong as wrong:
-            if "broadcast" in wrong.what:
-                wrong.hint = "The symptom is still there: the paths end in different heights."
-            raise
+    for strides, meet in [
+        (1, "Both paths keep height and width here, and lead to num_channels channels."),
+        (2, "The symptom is still there: the paths end in different heights."),
+    ]:
+        X, arguments = trial.normal(4, inputs, 8, 6), {"num_channels": c, "strides": strides}
+        case, right = f"stride {strides}", [projected(Residual)]
+        blocks.same(
+            trial, case, block_class, arguments, X, right, mistakes, hints={"broadcast": meet}
+        )
 
 
 def _is_the_lessons_block(trial, block_class, hints):
-    """Test a repaired block without projection; returns it, the right one and an input."""
-    faults = _makers(_Variant, hints)
+    """Test a repaired block without projection; returns it and the right one, as tried."""
     c = trial.integer(3, 6)
-    X = trial.normal(4, c, 6, 5)
-    return *_agrees(trial, "the block", block_class, (c,), X, [Residual], faults), X
+    X, mistakes = trial.normal(4, c, 6, 5), _makers(_Variant, hints)
+    return blocks.same(
+        trial, "the block", block_class, {"num_channels": c}, X, [Residual], mistakes
+    )
 
 
 @exercise(
@@ -818,22 +704,24 @@ def shared_norm(trial, hypothesis_d, block_class):
     """hypothesis_d: a letter; block_class(num_channels): the repaired block, the lesson's."""
     hints = {
         **ENDS,
+        "shared norm": "The symptom is still there: one normalization serves both convolutions.",
         "one norm": "Two convolutions, so two normalizations: each convolution needs one of its own.",
     }
-    block, right, X = _is_the_lessons_block(trial, block_class, hints)
-
-    def trained(block):
-        for _ in range(3):
-            with autograd.record():
-                Y = block(X)
-            Y.backward()
-        return block(X)
-
+    block, right = _is_the_lessons_block(trial, block_class, hints)
     trial.equal(
         "after three batches the moving averages give the right prediction",
-        trial.call(trained, block),
-        trained(right),
-        "There are two normalizations. Is each convolution followed by its own, and is their momentum "
-        "the default, 0.9?",
+        trial.call(_prediction_after_training, block),
+        _prediction_after_training(right),
+        "Only the moving averages are left: is their momentum the default, 0.9?",
         tolerance=5e-3,
     )
+
+
+def _prediction_after_training(tried):
+    """What a block predicts after the same batch three times."""
+    tried.restore()
+    for _ in range(3):
+        with autograd.record():
+            Y = tried.block(tried.X)
+        Y.backward()
+    return tried.block(tried.X)

@@ -1,185 +1,34 @@
 """The checks of exercises 04, DenseNet."""
 
-from collections import Counter
-from contextlib import contextmanager
 from functools import partial
 
 import numpy
-from mxnet import autograd, nd, np
+from mxnet import np
 from mxnet.gluon import nn
 
 from ..densenet import DenseBlock, conv_block, densenet
-from .engine import Unanswered, Wrong, choice, described, exercise, kind_of
+from ..nets import sequential
+from . import blocks
+from .blocks import conv, relu
+from .engine import Wrong, choice, exercise
 
 LIMIT = 100_000  # of trainable parameters, in exercise 4.5
-TOLERANCE = 5e-3  # of the largest output: float32, and several normalizations
 
 
 # --- what several checks share ---
 
 
-def _numbers(what, value, hint="Write a list of numbers, such as [1, 2, 3]."):
-    """A learner's list, set or array of numbers as a flat array; raises Wrong for anything else."""
-    if isinstance(value, nd.NDArray):
-        value = value.asnumpy()
-    if isinstance(value, list | tuple | set | frozenset | range):
-        value = list(value)
-        if any(item is None or item is ... for item in value):
-            raise Unanswered(f"Some of it is still blank: {what}.")
-    try:
-        return numpy.asarray(value, dtype="float64").reshape(-1)
-    except (TypeError, ValueError):
-        raise Wrong(what, hint, described(value), "a number or numbers") from None
-
-
-def _shapes(block, trained_only=True):
-    """The shapes of a block's parameters, without the running statistics or with them."""
+def _count(block, X, trained_only=True):
+    """How many numbers a block has that are trained, or all, for an input of the shape of X."""
+    block.infer_shape(X)  # without arrays: fast
     parameters = block.collect_params().values()
-    return sorted(p.shape for p in parameters if p.grad_req != "null" or not trained_only)
-
-
-def _count(shapes):
-    return int(sum(numpy.prod(shape) for shape in shapes))
-
-
-def _told(shapes):
-    return f"{_count(shapes):,} numbers in {len(shapes)} arrays"
-
-
-@contextmanager
-def _called_with(*arguments):
-    """Say in what went wrong which arguments, mostly random, it went wrong with."""
-    try:
-        yield
-    except Wrong as wrong:
-        wrong.what = f"called with {arguments}: {wrong.what}"
-        raise
-
-
-def _same(trial, what, make, arguments, X, reference, hint, mistakes, same_weights=None):
-    """Note that make(*arguments) has the parameters of reference() and computes the same.
-
-    mistakes: pairs of a hint and a function that makes the block with that mistake. They are built
-    only when something differs. same_weights: the hint where the parameters do not differ.
-    """
-    with _called_with(*arguments):
-        theirs = trial.build(make, *arguments, like=X, what="Your function or class")
-        _compare(trial, what, theirs, X, reference, hint, mistakes, same_weights)
-
-
-def _compare(trial, what, theirs, X, reference, hint, mistakes, same_weights):
-    shapes = _shapes(theirs)
-    if any(size < 1 for shape in shapes for size in shape):
-        raise Wrong(
-            f"{what}: every layer is used",
-            "One of your layers never sees an input: is each of them called in the forward pass?",
-        )
-    ours = _shaped(reference, X)
-    seen, expected = _computed(trial, theirs, X), _computed(trial, trial.build(lambda: ours), X)
-    if shapes != _shapes(ours) or not _alike(seen, expected):
-        other = _other_kinds(theirs, ours)
-        if same_weights and shapes == _shapes(ours):
-            other = same_weights
-        hint = next((h for h, make in mistakes if _is(trial, make, X, shapes, seen)), other or hint)
-    parameters = f"{what}: the trainable parameters"
-    trial.holds(parameters, shapes == _shapes(ours), hint, _told(shapes), _told(_shapes(ours)))
-    for mode, output in seen.items():
-        right = expected[mode]
-        if isinstance(output, np.ndarray) and output.shape != right.shape:
-            raise Wrong(f"{what}: the output's shape", hint, str(output.shape), str(right.shape))
-        trial.equal(f"{what}: the output in {mode}", output, right, hint, tolerance=TOLERANCE)
-
-
-def _shaped(make, X):
-    """A block of ours that knows its shapes, by one pass of symbols: faster than by layers."""
-    block = make()
-    block.infer_shape(X)
-    return block
-
-
-def _other_kinds(theirs, ours):
-    """A hint where a block has biases too many or normalizations too few, or None."""
-    seen, right = (
-        Counter(kind_of(name) for name in block.collect_params()) for block in (theirs, ours)
+    return sum(
+        int(numpy.prod(p.shape)) for p in parameters if p.grad_req != "null" or not trained_only
     )
-    if seen["bias"] > right["bias"]:
-        return "No convolution has a bias: use_bias=False in each of them."
-    if seen["gamma"] < right["gamma"]:
-        return f"There should be {right['gamma']} normalizations, and there are {seen['gamma']}."
-    return None
-
-
-def _is(trial, make, X, shapes, seen):
-    """Whether a mistaken block has these parameters and computes what was seen."""
-    block = _shaped(make, X)
-    return _shapes(block) == shapes and _alike(
-        seen, _computed(trial, trial.build(lambda: block), X)
-    )
-
-
-def _computed(trial, block, X):
-    """What a block computes with parameters that depend on their shapes only."""
-    trial.tie(block)
-    training = trial.forward(block, X, autograd.train_mode)
-    return {"prediction": trial.forward(block, X), "training": training}
-
-
-def _alike(some, others):
-    """Whether all outputs are the same up to rounding."""
-    return all(
-        isinstance(some[mode], np.ndarray)
-        and some[mode].shape == other.shape
-        and bool(np.abs(some[mode] - other).max() <= TOLERANCE * np.abs(other).max())
-        for mode, other in others.items()
-    )
-
-
-def _row(*layers):
-    """Layers one after another, as a block."""
-    block = nn.HybridSequential()
-    block.add(*layers)
-    return block
-
-
-def _relu():
-    return nn.Activation("relu")
-
-
-def _conv(num_channels, size=3, **settings):
-    return nn.Conv2D(num_channels, size, padding=size // 2, **{"use_bias": False, **settings})
 
 
 def _norm_relu():
-    return [nn.BatchNorm(), _relu()]
-
-
-def _along(axis):
-    return lambda F, maps: F.np.concatenate(maps, axis=axis)
-
-
-_append = _along(1)
-_NEW_FIRST = {"join": lambda F, maps: _append(F, maps[::-1])}
-
-
-class _Maps(nn.HybridBlock):
-    """A dense block of any layers, where join, read and give say how mistaken ones differ.
-
-    Each layer gets join(read(all maps so far)); the output is join(give(all maps)).
-    """
-
-    def __init__(self, layers, join=_append, read=slice(None), give=slice(None)):
-        super().__init__()
-        self.layers, self.join, self.read, self.give = _row(*layers), join, read, give
-
-    def hybrid_forward(self, F, X):
-        maps = [X]
-        for layer in self.layers:
-            maps.append(layer(self.join(F, maps[self.read])))
-        return self.join(F, maps[self.give])
-
-
-def _maps(num_convs, growth_rate, **differences):
-    return _Maps([conv_block(growth_rate) for _ in range(num_convs)], **differences)
+    return [nn.BatchNorm(), relu()]
 
 
 # --- 4.1 to 4.3 ---
@@ -208,7 +57,7 @@ def ledger(trial, channels):
     """channels: six numbers, of densenet(num_channels=16, growth_rate=12, num_convs=(3, 3, 3))."""
     stem, k, num_convs = 16, 12, (3, 3, 3)
     what, right = "the channels after each of the six parts", _ledger(stem, k, num_convs)
-    seen = list(_numbers(what, channels))
+    seen = list(trial.numbers(what, channels))
     if seen[:1] == right[1:2]:
         raise Wrong(what, "The list begins with the stem: it makes 16.", "52 first", "16 first")
     if len(seen) != len(right):
@@ -232,8 +81,8 @@ def ledger(trial, channels):
         (h for h, wrong in mistakes if wrong == seen), "A block appends, a transition halves."
     )
     parts = "the stem", "block 1", "transition 1", "block 2", "transition 2", "block 3"
-    for part, theirs, number in zip(parts, seen, right):
-        trial.holds(f"the channels after {part}", theirs == number, hint, f"{theirs:g}", number)
+    for part, theirs, number in zip(parts, seen, right):  # what is right, is the answer
+        trial.holds(f"the channels after {part}", theirs == number, hint, theirs)
 
 
 what_it_saves = choice(
@@ -291,14 +140,11 @@ def block_parameters(trial, function):
     The check counts those of d2lutils' block.
     """
     what, sizes = "the parameters of dense blocks of random sizes", []
-    for L in (3, 4, 5, 2 * trial.integer(3, 4)):  # odd and even
+    for L in (3, 4, 1, 5, 2 * trial.integer(3, 4)):  # odd and even
         k = trial.integer(2, 9)
         sizes.append((k * trial.integer(1, 4) + trial.integer(1, k - 1), k, L))
-    seen, right = [], []
-    for c, k, L in sizes:
-        with _called_with(c, k, L):
-            seen.append(trial.array(what, trial.call(function, c, k, L), ()).item())
-        right.append(_count(_shapes(_shaped(partial(DenseBlock, L, k), np.zeros((1, c, 2, 2))))))
+    seen = [trial.number(what, trial.call(function, *size)) for size in sizes]
+    right = [_count(DenseBlock(L, k), np.zeros((1, c, 2, 2))) for c, k, L in sizes]
     mistakes = [
         ("The normalizations have parameters too.", partial(_block_count, norm=0)),
         (
@@ -332,55 +178,61 @@ def block_parameters(trial, function):
             lambda c, k, L: (2 + 9 * k) * (L * c + k * (L - 1) * (L // 2)),
         ),
     ]
-    hint = next(
-        (
-            h
-            for h, wrong in mistakes
-            if numpy.allclose(seen, [wrong(*size) for size in sizes], 1e-9)
-        ),
+    worst = numpy.argmax(numpy.abs(numpy.subtract(seen, right)))
+    if abs(seen[worst] - right[worst]) > 0.5:
+        what += ", here function({}, {}, {})".format(*sizes[worst])
+    trial.equal(
+        what,
+        seen,
+        right,
         "Add up over the layers: how many channels does each of them read?",
+        [(hint, [count(*size) for size in sizes]) for hint, count in mistakes],
+        tolerance=1e-6,
     )
-    for size, theirs, number in zip(sizes, seen, right):
-        with _called_with(*size):
-            trial.equal(what, theirs, number, hint, tolerance=1e-9)
 
 
 # --- 4.4 ---
 
 
-def _transition(width, pool=nn.AvgPool2D, first=None, size=1, **settings):
-    """first: what stands before the convolution, if not BN and ReLU."""
-    first = _norm_relu() if first is None else first
-    return _row(*first, _conv(width, size, **settings), *([pool(2, 2)] if pool else []))
+def _transition(width, first=_norm_relu, size=1, pool=nn.AvgPool2D, **settings):
+    """first: what stands before the convolution."""
+    return sequential(*first(), conv(width, size, **settings), *([pool(2, 2)] if pool else []))
 
 
-def _transition_mistakes(C, compression):
-    width = int(compression * C)
+def _compression(num_channels, compression, width=lambda m, theta: int(theta * m), **differences):
+    return _transition(width(num_channels, compression), **differences)
 
-    def at(hint, width=width, **differences):
-        return hint, lambda: _transition(width, **differences)
 
-    return [
-        at("Round down: floor(compression * num_channels).", width=width + 1),
-        at("The compression has no effect yet.", width=C),
-        at("The compression need not be a half.", width=C // 2),
-        at("The convolution has no bias.", use_bias=True),
-        at("The normalization is missing.", first=[_relu()]),
-        at("The ReLU is missing: BN, ReLU, convolution.", first=[nn.BatchNorm()]),
-        at("The normalization comes first, then the ReLU.", first=[_relu(), nn.BatchNorm()]),
-        at("Average pooling, not max pooling.", pool=nn.MaxPool2D),
-        at(
-            "A convolution with stride 2 skips three quarters of the positions: pool instead.",
-            pool=None,
-            strides=2,
-        ),
-        at("The pooling is missing.", pool=None),
-        at("The kernel of the convolution is 1x1, not 3x3.", size=3),
+def _late_transition(num_channels, compression):
+    return sequential(conv(int(compression * num_channels), 1), *_norm_relu(), nn.AvgPool2D(2, 2))
+
+
+TRANSITIONS = [
+    (hint, partial(_compression, **differences))
+    for hint, differences in [
         (
-            "Normalization and ReLU come before the convolution.",
-            lambda: _row(_conv(width, 1), *_norm_relu(), nn.AvgPool2D(2, 2)),
+            "Round down: floor(compression * num_channels).",
+            {"width": lambda m, theta: int(theta * m) + 1},
         ),
+        (
+            "The compression is the share that stays, not the one that goes.",
+            {"width": lambda m, theta: m - int(theta * m)},
+        ),
+        ("The compression has no effect yet.", {"width": lambda m, theta: m}),
+        ("The compression need not be a half.", {"width": lambda m, theta: m // 2}),
+        ("The convolution has no bias.", {"use_bias": True}),
+        ("The normalization is missing.", {"first": lambda: [relu()]}),
+        ("The ReLU is missing: BN, ReLU, convolution.", {"first": lambda: [nn.BatchNorm()]}),
+        ("The normalization comes first, then the ReLU.", {"first": lambda: _norm_relu()[::-1]}),
+        ("Average pooling, not max pooling.", {"pool": nn.MaxPool2D}),
+        (
+            "A convolution with stride 2 skips three quarters of the positions: pool instead.",
+            {"pool": None, "strides": 2},
+        ),
+        ("The pooling is missing.", {"pool": None}),
+        ("The kernel of the convolution is 1x1, not 3x3.", {"size": 3}),
     ]
+] + [("Normalization and ReLU come before the convolution.", _late_transition)]
 
 
 @exercise(
@@ -398,18 +250,19 @@ def transition(trial, make):
 
     Source: Huang et al. 2017, section 3, "Pooling layers" and "Compression"; Table 1.
     """
-    for compression in (0.5, 0.25, 0.75):
+    for compression in (0.25, 0.5, 0.75, 0.4):
         C = 4 * trial.integer(2, 4) + 3  # so that rounding up, down and to the nearest differ
-        _same(
+        blocks.same(
             trial,
             f"compression {compression:g}",
             make,
-            (C, compression),
+            {"num_channels": C, "compression": compression},
             trial.normal(3, C, 6, 4, mean=0.5),
-            partial(_transition, int(compression * C)),
-            "BN, ReLU, 1x1 convolution to floor(compression * num_channels) channels, average "
+            [_compression],
+            TRANSITIONS,
+            shapes="BN, ReLU, 1x1 convolution to floor(compression * num_channels) channels, average "
             "pooling.",
-            _transition_mistakes(C, compression),
+            what="Your function",
         )
 
 
@@ -428,17 +281,14 @@ def transition(trial, make):
 def growth_rate(trial, k):
     """k: the largest growth rate that stays below the limit. The check counts at k and at k + 1."""
     what = "the growth rate is a whole number from 1 to 1,000"
-    whole = "One whole number, for example 32."
-    seen = _numbers(what, k, whole)
-    fits = len(seen) == 1 and 1 <= seen[0] <= 1000 and seen[0] == int(seen[0])
-    trial.holds(what, fits, whole, described(k))
+    k = trial.number(what, k)
+    fits = 1 <= k <= 1000 and k == int(k)
+    trial.holds(what, fits, "One whole number, for example 32.", k)
 
     def count(k, trained_only=True):
-        net = densenet(growth_rate=k)
-        net.infer_shape(np.zeros((1, 1, 32, 32)))
-        return _count(_shapes(net, trained_only))
+        return _count(densenet(growth_rate=k), np.zeros((1, 1, 32, 32)), trained_only)
 
-    k = int(seen[0])
+    k = int(k)
     fits, more_fits = count(k) < LIMIT, count(k + 1) < LIMIT
     trial.holds(
         f"growth rate {k} has {count(k):,}: {'below' if fits else 'not below'} the limit",
@@ -475,7 +325,7 @@ def growth_rate(trial, k):
 def who_reads_whom(trial, channels):
     """channels: the numbers, from 0, of the output channels that can change; in any order."""
     c, k, L, layer = 6, 4, 5, 2
-    seen = {float(number) for number in _numbers("the channels that can change", channels)}
+    seen = {*trial.numbers("the channels that can change", channels)}
     disturbed, later, end = c + (layer - 1) * k, c + layer * k, c + L * k
     right = {disturbed, *range(later, end)}
     mistakes = [
@@ -520,23 +370,57 @@ def who_reads_whom(trial, channels):
     )
 
 
-# --- 4.7 ---
+# --- networks and dense blocks with mistakes ---
 
 
-def _widths(channels, k, num_convs, out=lambda c: c // 2, keep=None):
+def _along(axis):
+    return lambda F, maps: F.np.concatenate(maps, axis=axis)
+
+
+_append = _along(1)
+OLD_FIRST = "Old maps first, new ones after them."
+NEW_FIRST = {"join": lambda F, maps: _append(F, maps[::-1])}
+
+
+class _Maps(nn.HybridBlock):
+    """A dense block of any layers, where join, read and give say how mistaken ones differ.
+
+    Each layer gets join(read(all maps so far)); the output is join(give(all maps)).
+    """
+
+    def __init__(self, layers, join=_append, read=slice(None), give=slice(None)):
+        super().__init__()
+        self.layers, self.join, self.read, self.give = sequential(*layers), join, read, give
+
+    def hybrid_forward(self, F, X):
+        maps = [X]
+        for layer in self.layers:
+            maps.append(layer(self.join(F, maps[self.read])))
+        return self.join(F, maps[self.give])
+
+
+def _maps(num_convs, growth_rate, **differences):
+    return _Maps([conv_block(growth_rate) for _ in range(num_convs)], **differences)
+
+
+def _half(channels):
+    return channels // 2
+
+
+def _widths(channels, k, num_convs, out=_half, keep=None, grow=lambda n: n):
     """What transitions make: out(the count), where the count then goes on from keep(the count)."""
     widths = []
     for n in num_convs:
-        channels += n * k
+        channels += grow(n) * k
         widths.append(out(channels))
         channels = (keep or out)(channels)
     return widths
 
 
-def _net(stem, blocks, widths, classes=10, end=_norm_relu, **settings):
+def _net(stem, dense_blocks, widths, classes=10, end=_norm_relu, **settings):
     """A densely connected network; widths: the channels that the transitions make."""
-    net = _row(*stem)
-    for i, block in enumerate(blocks):
+    net = sequential(*stem)
+    for i, block in enumerate(dense_blocks):
         net.add(block)
         if i < len(widths):
             net.add(_transition(widths[i], **settings))
@@ -544,87 +428,108 @@ def _net(stem, blocks, widths, classes=10, end=_norm_relu, **settings):
     return net
 
 
+# --- 4.7 ---
+
+
 def _bottleneck(k, width=4, middle=_norm_relu, **settings):
     """The layer of DenseNet-BC."""
-    convs = _conv(width * k, 1, **settings), _conv(k, **settings)
-    return _row(*_norm_relu(), convs[0], *middle(), convs[1])
+    convs = conv(width * k, 1, **settings), conv(k, **settings)
+    return sequential(*_norm_relu(), convs[0], *middle(), convs[1])
 
 
 def _late(k):
     """Convolutions first, as a mistake."""
-    return _row(_conv(4 * k, 1), *_norm_relu(), _conv(k), *_norm_relu())
+    return sequential(conv(4 * k, 1), *_norm_relu(), conv(k), *_norm_relu())
 
 
 def _bc(
-    n,
-    k,
-    classes,
-    start=None,
-    layer=_bottleneck,
+    depth,
+    growth_rate,
+    num_classes=10,
+    count=lambda depth: (depth - 4) // 6,
+    start=lambda k: 2 * k,
     stem=None,
-    last=2,
+    layer=_bottleneck,
+    last=-1,
     rule=None,
     dense=None,
     end=_norm_relu,
     **s,
 ):
     """DenseNet-BC; the keywords make mistaken ones. s: settings of the convolutions."""
-    start = start or 2 * k
-    widths = _widths(start, k, (n, n, n), **(rule or {}))[:last]
-    blocks = [_Maps([layer(k, **s) for _ in range(n)], **(dense or {})) for _ in range(3)]
-    return _net(stem or [_conv(start, **s)], blocks, widths, classes, end, **s)
+    k, n = growth_rate, count(depth)
+    widths = _widths(start(k), k, (n, n, n), **(rule or {}))[:last]
+    dense_blocks = [_Maps([layer(k, **s) for _ in range(n)], **(dense or {})) for _ in range(3)]
+    stem = stem(k) if stem else [conv(start(k), **s)]
+    return _net(stem, dense_blocks, widths, num_classes, end, **s)
 
 
-def _bc_mistakes(n, k, classes):
-    def at(hint, n=n, k=k, classes=classes, **differences):
-        return hint, lambda: _bc(n, k, classes, **differences)
+def _book_stem(k):
+    return [conv(2 * k, 7, strides=2), *_norm_relu(), nn.MaxPool2D(3, 2, 1)]
 
-    stem, small_pool = [_conv(2 * k)], nn.MaxPool2D(3, 2, 1)
-    book = [_conv(2 * k, 7, strides=2), *_norm_relu(), nn.MaxPool2D(3, 2, 1)]
-    wide = "The first convolution makes 2 * growth_rate channels."
-    return [
-        at("Each layer holds two convolutions: n = (depth - 4) / 6.", n=2 * n),
-        at("Each block has (depth - 4) / 6 layers.", n=n + 1),
-        at(
+
+_WIDE = "The first convolution makes 2 * growth_rate channels."
+NETWORKS = [
+    (hint, partial(_bc, **differences))
+    for hint, differences in [
+        (
+            "Each layer holds two convolutions: n = (depth - 4) / 6.",
+            {"count": lambda depth: (depth - 4) // 3},
+        ),
+        ("Each block has (depth - 4) / 6 layers.", {"count": lambda depth: (depth - 4) // 6 + 1}),
+        (
             "The 1x1 convolution makes 4 * growth_rate channels.",
-            layer=partial(_bottleneck, width=1),
+            {"layer": partial(_bottleneck, width=1)},
         ),
-        at("The B is missing: a 1x1 convolution before each 3x3.", layer=conv_block),
-        at("Normalization and ReLU come before each convolution.", layer=_late),
-        at(
+        ("The B is missing: a 1x1 convolution before each 3x3.", {"layer": conv_block}),
+        ("Normalization and ReLU come before each convolution.", {"layer": _late}),
+        (
             "A ReLU stands before the 3x3 convolution too.",
-            layer=partial(_bottleneck, middle=lambda: [nn.BatchNorm()]),
+            {"layer": partial(_bottleneck, middle=lambda: [nn.BatchNorm()])},
         ),
-        at("The C is missing: transitions keep half of the channels.", rule={"out": lambda c: c}),
-        at(
+        (
+            "The C is missing: transitions keep half of the channels.",
+            {"rule": {"out": lambda c: c}},
+        ),
+        (
             "Halve your count of the channels too, or the next transition is too wide.",
-            rule={"keep": lambda c: c},
+            {"rule": {"keep": lambda c: c}},
         ),
-        at("Where half of the channels is no whole number, round down.", rule={"out": _rounded_up}),
-        at("The last normalization and ReLU are missing.", end=list),
-        at("The last ReLU is missing.", end=lambda: [nn.BatchNorm()]),
-        at("The last normalization is missing.", end=lambda: [_relu()]),
-        at("No transition follows the last block.", last=3),
-        at(wide, stem=[_conv(k)]),
-        at(wide, stem=[_conv(16)]),
-        at(wide, start=k),
-        at(wide, start=16),
-        at("The argument num_classes has no effect.", classes=10),
-        at("The argument growth_rate has no effect.", k=12),
-        at(
+        (
+            "Where half of the channels is no whole number, round down.",
+            {"rule": {"out": lambda c: -(-c // 2)}},
+        ),
+        ("The last normalization and ReLU are missing.", {"end": list}),
+        ("The last ReLU is missing.", {"end": lambda: [nn.BatchNorm()]}),
+        ("The last normalization is missing.", {"end": lambda: [relu()]}),
+        ("No transition follows the last block.", {"last": None}),
+        (_WIDE, {"stem": lambda k: [conv(k)]}),
+        (_WIDE, {"stem": lambda k: [conv(16)]}),
+        (_WIDE, {"start": lambda k: k}),
+        (_WIDE, {"start": lambda k: 16}),
+        (
             "No normalization follows the first convolution: the first layer normalizes.",
-            stem=[*stem, *_norm_relu()],
+            {"stem": lambda k: [conv(2 * k), *_norm_relu()]},
         ),
-        at("That is the book's stem. Here: one 3x3 convolution.", stem=book),
-        at("No pooling after the first convolution.", stem=[*stem, small_pool]),
-        at("The convolutions have no bias.", use_bias=True),
-        at("Old maps first, new ones after them.", dense=_NEW_FIRST),
-        at("Each layer reads all earlier maps of its block.", dense={"read": slice(-1, None)}),
+        ("That is the book's stem. Here: one 3x3 convolution.", {"stem": _book_stem}),
+        (
+            "No pooling after the first convolution.",
+            {"stem": lambda k: [conv(2 * k), nn.MaxPool2D(3, 2, 1)]},
+        ),
+        ("The convolutions have no bias.", {"use_bias": True}),
+        (OLD_FIRST, {"dense": NEW_FIRST}),
+        ("Each layer reads all earlier maps of its block.", {"dense": {"read": slice(-1, None)}}),
     ]
-
-
-def _rounded_up(c):
-    return -(-c // 2)
+] + [
+    (
+        "The argument num_classes has no effect.",
+        lambda depth, growth_rate, num_classes=10: _bc(depth, growth_rate),
+    ),
+    (
+        "The argument growth_rate has no effect.",
+        lambda depth, growth_rate, num_classes=10: _bc(depth, 12, num_classes),
+    ),
+]
 
 
 def _what_raised(make, *arguments):
@@ -655,26 +560,34 @@ def densenet_bc(trial, make):
 
     Source: Huang et al. 2017, section 3; the order inside a layer: "Bottleneck layers".
     """
-    for depth in (16, 10):  # with n = 1, several mistakes look the same
-        n, k = (depth - 4) // 6, 2 * trial.integer(1, 2) + 1
-        classes, colours = trial.integer(5, 9), trial.integer(1, 3)
-        try:
-            _same(
-                trial,
-                f"depth {depth}",
-                make,
-                (depth, k, classes),
-                trial.normal(3, colours, 32, 32),
-                partial(_bc, n, k, classes),
-                "Count by hand, part by part: the stem, each block, each transition, the end.",
-                _bc_mistakes(n, k, classes),
-                "The weights are right: look at the order, the ReLUs, the padding, the pooling.",
+    for case, depth, more in [
+        ("depth 16", 16, {"num_classes": trial.integer(5, 9)}),
+        ("depth 10", 10, {}),  # n is odd, and so are the numbers of channels to halve
+        ("another depth", 12 * trial.integer(1, 2) + 10, {"num_classes": trial.integer(11, 15)}),
+    ]:
+        k, colours = 2 * trial.integer(1, 2) + 1, trial.integer(1, 3)
+        raised = trial.call(_what_raised, make, depth, k)
+        if "ValueError" in raised:
+            raise Wrong(
+                "depths that fit are not refused",
+                f"Depth {depth} fits, n is {(depth - 4) // 6}: is it your condition that refuses it?",
+                f"depth {depth}: {raised}",
             )
-        except Wrong as wrong:
-            if "class raised ValueError" in wrong.what:
-                wrong.hint = f"Depth {depth} fits, n is {n}: is it your condition that refuses it?"
-            raise
-    raised = {d: trial.call(_what_raised, make, d, 4, 10) for d in (*range(11, 16), 21)}
+        blocks.same(
+            trial,
+            case,
+            make,
+            {"depth": depth, "growth_rate": k, **more},
+            trial.normal(2, colours, 32, 32),
+            [_bc],
+            NETWORKS,
+            shapes="Count by hand, part by part: the stem, each block, each transition, the end.",
+            order="The weights are right: look at the order, the ReLUs, the padding, the pooling.",
+            what="Your function",
+        )
+    raised = {
+        d: trial.call(_what_raised, make, d, 4, 10) for d in (*range(11, 16), 17, 20, 21, 39, 101)
+    }
     depth = next((d for d in raised if raised[d] != "ValueError"), 21)
     trial.holds(
         "depths that do not fit are refused",
@@ -689,33 +602,33 @@ def densenet_bc(trial, make):
 # --- 4.8 ---
 
 
-def _small(channels, k, num_convs, widths, **differences):
-    """What the specimens 4.8a and 4.8d build, repaired."""
-    blocks = [DenseBlock(n, k) for n in num_convs]
-    return _net([_conv(channels)], blocks, widths, **differences)
+def _thin(num_channels, growth_rate, num_convs, last=-1, end=_norm_relu, **rule):
+    """What the specimen 4.8a builds, repaired; the keywords make mistaken ones."""
+    dense_blocks = [DenseBlock(n, growth_rate) for n in num_convs]
+    widths = _widths(num_channels, growth_rate, num_convs, **rule)[:last]
+    return _net([conv(num_channels)], dense_blocks, widths, end=end)
 
 
-def _halving_mistakes(channels, k, num_convs):
-    def at(hint, last=2, num_convs_counted=num_convs, **rule):
-        widths = _widths(channels, k, num_convs_counted, **rule)[:last]
-        return hint, lambda: _small(channels, k, num_convs, widths)
-
-    return [
-        at("The symptom is still there: num_channels is not halved.", keep=lambda c: c),
-        at(
+THIN = [
+    (hint, partial(_thin, **differences))
+    for hint, differences in [
+        ("The symptom is still there: num_channels is not halved.", {"keep": lambda c: c}),
+        (
             "Halved twice: now the transitions make a quarter.",
-            out=lambda c: c // 4,
-            keep=lambda c: c // 2,
+            {"out": lambda c: c // 4, "keep": _half},
         ),
-        at("Halved twice: now the transitions make a quarter.", out=lambda c: c // 2 // 2),
-        at("The transitions do not halve any more.", out=lambda c: c),
-        at("No transition follows the last block.", last=3),
-        at("No transition follows the last block.", last=3, keep=lambda c: c),
-        at(
-            "A block appends: num_channels must grow before it is halved.", num_convs_counted=(0, 0)
+        ("Halved twice: now the transitions make a quarter.", {"out": lambda c: c // 4}),
+        ("The transitions do not halve any more.", {"out": lambda c: c}),
+        (
+            "Where half of the channels is no whole number, round down.",
+            {"out": lambda c: -(-c // 2)},
         ),
-        at("Each of a block's layers appends growth_rate channels.", num_convs_counted=(1, 1)),
+        ("No transition follows the last block.", {"last": None}),
+        ("No transition follows the last block.", {"last": None, "keep": lambda c: c}),
+        ("A block appends: num_channels must grow before it is halved.", {"grow": lambda n: 0}),
+        ("Each of a block's layers appends growth_rate channels.", {"grow": lambda n: 1}),
     ]
+]
 
 
 @exercise(
@@ -744,38 +657,50 @@ def _halving_mistakes(channels, k, num_convs):
 )
 def too_wide(trial, hypothesis_a, thin_net):
     """hypothesis_a: a letter; thin_net(num_channels, growth_rate, num_convs): the repaired builder."""
-    channels, k = trial.integer(4, 5), trial.integer(8, 10)  # so that no two mistakes agree
-    num_convs = tuple(trial.integer(2, 3) for _ in range(3))
-    _same(
-        trial,
-        "the repaired network",
-        thin_net,
-        (channels, k, num_convs),
-        trial.normal(3, 1, 12, 12),
-        partial(_small, channels, k, num_convs, _widths(channels, k, num_convs)[:2]),
-        "Each transition makes half of the channels that reach it, rounded down.",
-        _halving_mistakes(channels, k, num_convs),
-    )
+    for case, number in (("three blocks", 3), ("two blocks", 2), ("four blocks", 4)):
+        # two odd numbers to halve: 3 modulo 4 channels, of which 0 modulo 4 are appended
+        arguments = {
+            "num_channels": 4 * trial.integer(1, 2) + 3,
+            "growth_rate": 4 * trial.integer(2, 3),
+            "num_convs": tuple(trial.integer(2, 3) for _ in range(number)),
+        }
+        blocks.same(
+            trial,
+            case,
+            thin_net,
+            arguments,
+            trial.normal(3, 1, 16, 16),
+            [_thin],
+            THIN,
+            shapes="Part by part: the stem makes num_channels, each of a block's layers appends "
+            "growth_rate, a transition makes half of what reaches it.",
+            what="Your function",
+        )
 
 
-_WRONG_AXES = {
-    "The symptom is still there: the maps are joined along axis 0.": {"join": _along(0)},
-    "Now the pictures grow taller: axis 2 is the height.": {"join": _along(2)},
-    "Now the pictures grow wider: the last axis is the width.": {"join": _along(3)},
-    "That is an addition, as in ResNet. DenseNet appends.": {"join": lambda F, maps: sum(maps)},
-}  # these can be built only where growth_rate is the number of channels
-_WRONG_MAPS = {
-    "The input of the block is missing in its output.": {"give": slice(1, None)},
-    "Only the last layer's maps come out.": {"give": slice(-1, None)},
-    "Each layer should read all maps so far, not only the last.": {"read": slice(-1, None)},
-    "A layer reads the last two now. It should read all maps so far.": {"read": slice(-2, None)},
-    "Every layer reads the block's input only.": {"read": slice(0, 1)},
-    "Old maps first, new ones after them.": _NEW_FIRST,
-}
-
-
-def _dense_mistakes(num_convs, growth_rate, table):
-    return [(hint, partial(_maps, num_convs, growth_rate, **d)) for hint, d in table.items()]
+DENSE_BLOCKS = [
+    (hint, partial(_maps, **differences))
+    for hint, differences in [
+        ("The input of the block is missing in its output.", {"give": slice(1, None)}),
+        ("Only the last layer's maps come out.", {"give": slice(-1, None)}),
+        ("Each layer should read all maps so far, not only the last.", {"read": slice(-1, None)}),
+        (
+            "A layer reads the last two now. It should read all maps so far.",
+            {"read": slice(-2, None)},
+        ),
+        ("Every layer reads the block's input only.", {"read": slice(0, 1)}),
+        (OLD_FIRST, NEW_FIRST),
+    ]
+]
+JOINTS = [
+    (hint, partial(_maps, join=join))  # possible where growth_rate is the number of channels
+    for hint, join in [
+        ("The symptom is still there: the maps are joined along axis 0.", _along(0)),
+        ("Now the pictures grow taller: axis 2 is the height.", _along(2)),
+        ("Now the pictures grow wider: the last axis is the width.", _along(3)),
+        ("That is an addition, as in ResNet. DenseNet appends.", lambda F, maps: sum(maps)),
+    ]
+]
 
 
 @exercise(
@@ -802,17 +727,20 @@ def _dense_mistakes(num_convs, growth_rate, table):
 )
 def batch_doubles(trial, hypothesis_b, MapsAppended):
     """hypothesis_b: a letter; MapsAppended(num_convs, growth_rate): the repaired class, a dense block."""
-    k, L = trial.integer(3, 6), trial.integer(2, 3)
-    for C, mistakes in ((k, {**_WRONG_AXES, **_WRONG_MAPS}), (k + 2, _WRONG_MAPS)):
-        _same(
+    k = trial.integer(3, 6)
+    for case, C, mistakes in (
+        ("as large as", k, JOINTS + DENSE_BLOCKS),
+        ("unlike", k + 2, DENSE_BLOCKS),
+    ):
+        blocks.same(
             trial,
-            f"growth rate {'as large as' if k == C else 'unlike'} the number of channels",
+            f"growth rate {case} the number of channels",
             MapsAppended,
-            (L, k),
-            trial.normal(2, C, 5, 4),
-            partial(_maps, L, k),
-            "The batch, the height and the width stay; the channels grow by growth_rate a layer.",
-            _dense_mistakes(L, k, mistakes),
+            {"num_convs": trial.integer(3, 4), "growth_rate": k},
+            trial.normal(3, C, 5, 4),
+            [_maps],
+            mistakes,
+            shapes="The batch, the height and the width stay; the channels grow by growth_rate a layer.",
         )
 
 
@@ -844,17 +772,44 @@ def batch_doubles(trial, hypothesis_b, MapsAppended):
 )
 def only_the_last(trial, hypothesis_c, MapsCollected):
     """hypothesis_c: a letter; MapsCollected(num_convs, growth_rate): the repaired class, a dense block."""
-    k, C, L = trial.integer(3, 5), trial.integer(6, 9), trial.integer(3, 4)
-    _same(
+    reads = (
+        "Layer by layer: which maps does it read, in which order? Old ones first, new ones after."
+    )
+    blocks.same(
         trial,
         "the repaired block",
         MapsCollected,
-        (L, k),
-        trial.normal(3, C, 5, 5),
-        partial(_maps, L, k),
-        "Layer by layer: which maps does it read? The block's input and those of all layers before.",
-        _dense_mistakes(L, k, _WRONG_MAPS),
+        {"num_convs": trial.integer(3, 4), "growth_rate": trial.integer(3, 5)},
+        trial.normal(3, trial.integer(6, 9), 5, 5),
+        [_maps],
+        DENSE_BLOCKS,
+        shapes=reads,
+        order=reads,
     )
+
+
+def _short(growth_rate, num_convs, end=(nn.BatchNorm, relu), **differences):
+    """What the specimen 4.8d builds, repaired; end: what stands before the pooling."""
+    num_channels = 2 * growth_rate
+    layers = [layer() for layer in end]
+    return _thin(num_channels, growth_rate, num_convs, end=lambda: layers, **differences)
+
+
+SHORT = [
+    (hint, partial(_short, **differences))
+    for hint, differences in [
+        ("The symptom is still there: nobody normalizes the last block's maps.", {"end": ()}),
+        ("Half of it: a ReLU follows the normalization.", {"end": (nn.BatchNorm,)}),
+        ("A ReLU alone lets every factor through: normalize first.", {"end": (relu,)}),
+        ("Normalize before the ReLU.", {"end": (relu, nn.BatchNorm)}),
+        (
+            "Both belong before the pooling, not after it.",
+            {"end": (nn.GlobalAvgPool2D, nn.BatchNorm, relu)},
+        ),
+        ("Too much: a transition also halves channels and picture.", {"end": (), "last": None}),
+        ("Too much: no transition follows the last block.", {"last": None}),
+    ]
+]
 
 
 @exercise(
@@ -884,32 +839,18 @@ def only_the_last(trial, hypothesis_c, MapsCollected):
 )
 def unfinished(trial, hypothesis_d, short_net):
     """hypothesis_d: a letter; short_net(growth_rate, num_convs): the repaired builder."""
-    k, num_convs = trial.integer(3, 5), (trial.integer(1, 2), trial.integer(2, 3))
-
-    def net(last=1, end=_norm_relu):
-        return _small(2 * k, k, num_convs, _widths(2 * k, k, num_convs)[:last], end=end)
-
-    def at(hint, *layers, **differences):
-        return hint, lambda: net(end=lambda: [layer() for layer in layers], **differences)
-
-    def pool():
-        return nn.GlobalAvgPool2D()
-
-    _same(
-        trial,
-        "the repaired network",
-        short_net,
-        (k, num_convs),
-        trial.normal(4, 1, 12, 12),
-        net,
-        "What stands between the last dense block and the pooling? All else was right, the pooling too.",
-        [
-            at("The symptom is still there: nobody normalizes the last block's maps."),
-            at("Half of it: a ReLU follows the normalization.", nn.BatchNorm),
-            at("A ReLU alone lets every factor through: normalize first.", _relu),
-            at("Normalize before the ReLU.", _relu, nn.BatchNorm),
-            at("Both belong before the pooling, not after it.", pool, nn.BatchNorm, _relu),
-            at("Too much: a transition also halves channels and picture.", last=2),
-            at("Too much: no transition follows the last block.", nn.BatchNorm, _relu, last=2),
-        ],
-    )
+    for case, number in (("two blocks", 2), ("three blocks", 3)):
+        blocks.same(
+            trial,
+            case,
+            short_net,
+            {
+                "growth_rate": trial.integer(3, 5),
+                "num_convs": tuple(trial.integer(1, 3) for _ in range(number)),
+            },
+            trial.normal(4, 1, 12, 12),
+            [_short],
+            SHORT,
+            shapes="What stands between the last dense block and the pooling? All else was right.",
+            what="Your function",
+        )

@@ -14,9 +14,14 @@ def single(array):
     return np.array(array, dtype="float32")
 
 
+def channel_shape(X):
+    """(1, C) or (1, C, 1, 1): the shape of what a channel of X has one of."""
+    return (1, X.shape[1]) + (1,) * (X.ndim - 2)
+
+
 def per_channel(values, X):
-    """(C,) as (1, C) or (1, C, 1, 1), whichever X needs."""
-    return numpy.reshape(values, (1, -1) + (1,) * (X.ndim - 2))
+    """One number a channel, in whatever shape, as (1, C) or (1, C, 1, 1)."""
+    return float64(values).reshape(channel_shape(X))
 
 
 def normalize(X, axes, eps=1e-5):
@@ -27,10 +32,18 @@ def normalize(X, axes, eps=1e-5):
 
 
 def affine(X_hat, gamma, beta):
-    return per_channel(gamma.asnumpy(), X_hat) * X_hat + per_channel(beta.asnumpy(), X_hat)
+    return per_channel(gamma, X_hat) * X_hat + per_channel(beta, X_hat)
 
 
 def backward(g, X_hat, std, axes):
     """The gradient with respect to X, given g, that with respect to X_hat."""
     mean = g.mean(axis=axes, keepdims=True)
     return (g - mean - X_hat * (g * X_hat).mean(axis=axes, keepdims=True)) / std
+
+
+def gradients(dY, X_hat, std, axes, gamma):
+    """The gradients with respect to X, gamma and beta, given dY, that of gamma * X_hat + beta."""
+    dY, batch = float64(dY), (0, *range(2, X_hat.ndim))
+    dX = backward(per_channel(gamma, X_hat) * dY, X_hat, std, axes)
+    shape = channel_shape(X_hat)
+    return dX, (dY * X_hat).sum(axis=batch).reshape(shape), dY.sum(axis=batch).reshape(shape)

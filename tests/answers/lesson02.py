@@ -1,10 +1,12 @@
 """Right and wrong answers to exercises 02. A wrong one comes with a piece of the hint it must get."""
 
-from d2lutils import BatchNorm, batch_norm, batches
+from d2lutils import batch_norm, batches
 
 import numpy
 from mxnet import autograd, gluon, np
 from mxnet.gluon import nn
+
+from . import layers
 
 # --- 2.3 ---
 
@@ -292,221 +294,16 @@ def after_refreshing(net, X, batch_size):
     return right
 
 
-# --- 2.7b and 2.7c ---
-
-
-class Kept(BatchNorm):
-    """A right layer. The others differ from it in one thing."""
-
-    def __init__(self, num_features):
-        super().__init__(num_features, num_dims=2)
-
-
-class GluonInside(nn.HybridBlock):
-    """Gluon's layer, whose averages move in backward()."""
-
-    def __init__(self, num_features):
-        super().__init__()
-        self.norm = nn.BatchNorm(in_channels=num_features)
-
-    def hybrid_forward(self, F, X):
-        return self.norm(X)
-
-
-class InPlainArrays(Kept):
-    """The specimen of 2.7b."""
-
-    plain = ("moving_mean", "moving_var")
-
-    def __init__(self, num_features):
-        super().__init__(num_features)
-        starts = {"moving_mean": np.zeros(num_features), "moving_var": np.ones(num_features)}
-        self.arrays = {name: starts[name] for name in self.plain}
-
-    def forward(self, X):
-        names = "moving_mean", "moving_var"
-        old = [self.arrays[n] if n in self.plain else getattr(self, n).data() for n in names]
-        Y, *new = batch_norm(X, self.gamma.data(), self.beta.data(), *old, 1e-5, 0.9)
-        if autograd.is_training():
-            with autograd.pause():
-                old[0][:], old[1][:] = new
-        return Y
-
-
-class OnlyTheMeanKept(InPlainArrays):
-    plain = ("moving_var",)
-
-
-class Written(nn.Block):
-    """Another right layer: set_data, no inheritance, constants in place of parameters if asked."""
-
-    settings = {"grad_req": "null"}
-    make = None
-
-    def __init__(self, units):
-        super().__init__()
-        with self.name_scope():
-            self.scale = self.params.get("gamma", shape=(units,), init="ones")
-            self.shift = self.params.get("beta", shape=(units,), init="zeros")
-            get = self.make or self.params.get
-            self.mu = get("running_mean", shape=(units,), init="zeros", **self.settings)
-            self.sigma2 = get("running_var", shape=(units,), init="ones", **self.settings)
-
-    def write(self, mu, sigma2):
-        self.mu.set_data(0.9 * self.mu.data() + 0.1 * mu)
-        self.sigma2.set_data(0.9 * self.sigma2.data() + 0.1 * sigma2)
-
-    def forward(self, X):
-        mu, sigma2 = self.mu.data(), self.sigma2.data()
-        if autograd.is_training():
-            mu = X.mean(axis=0)
-            sigma2 = ((X - mu) ** 2).mean(axis=0)
-            with autograd.pause():
-                self.write(mu, sigma2)
-        return self.scale.data() * (X - mu) / (sigma2 + 1e-5) ** 0.5 + self.shift.data()
-
-
-class Trained(Written):
-    settings = {}
-
-
-class Direct(Written):
-    @staticmethod
-    def make(*arguments, **settings):
-        parameter = gluon.Parameter(*arguments, **settings)
-        parameter.initialize()
-        return parameter
-
-
-class Unwritten(Written):
-    def write(self, mu, sigma2):
-        pass
-
-
-class NothingTrained(Kept):
-    def __init__(self, num_features):
-        super().__init__(num_features)
-        self.gamma.grad_req = "null"
-
-
-def moving(mean_moves, var_moves):
-    """A layer whose averages move when these functions of (training, recording) say so."""
-
-    class Layer(Written):
-        def forward(self, X):
-            modes = autograd.is_training(), autograd.is_recording()
-            mean = X.mean(axis=0)
-            var = ((X - mean) ** 2).mean(axis=0)
-            with autograd.pause():
-                if mean_moves(*modes):
-                    self.mu.set_data(0.9 * self.mu.data() + 0.1 * mean)
-                if var_moves(*modes):
-                    self.sigma2.set_data(0.9 * self.sigma2.data() + 0.1 * var)
-            if not autograd.is_training():
-                mean, var = self.mu.data(), self.sigma2.data()
-            return self.scale.data() * (X - mean) / np.sqrt(var + 1e-5) + self.shift.data()
-
-    return Layer
-
-
-def always(training, recording):
-    return True
-
-
-def in_training(training, recording):
-    return training
-
-
-def when_recording(training, recording):
-    return recording
-
-
-def when_both(training, recording):
-    return training and recording
-
-
-def when_either(training, recording):
-    return training or recording
-
-
-def never(training, recording):
-    return False
-
-
-class Formula(Written):
-    """Written, with parts to exchange."""
-
-    momentum = 0.9
-
-    def write(self, mu, sigma2):
-        m = self.momentum
-        self.mu.set_data(m * self.mu.data() + (1 - m) * mu)
-        self.sigma2.set_data(m * self.sigma2.data() + (1 - m) * sigma2)
-
-    def var_of(self, X):
-        return ((X - X.mean(axis=0)) ** 2).mean(axis=0)
-
-    def std_of(self, sigma2):
-        return np.sqrt(sigma2 + 1e-5)
-
-    def training(self):
-        return autograd.is_training()
-
-    def forward(self, X):
-        mu, sigma2 = self.mu.data(), self.sigma2.data()
-        if self.training():
-            mu, sigma2 = X.mean(axis=0), self.var_of(X)
-            with autograd.pause():
-                self.write(mu, sigma2)
-        return self.scale.data() * (X - mu) / self.std_of(sigma2) + self.shift.data()
-
-
-class Unpaused(Kept):
-    def forward(self, X):
-        old = self.moving_mean.data(), self.moving_var.data()
-        Y, *new = batch_norm(X, self.gamma.data(), self.beta.data(), *old, 1e-5, 0.9)
-        if autograd.is_training():
-            old[0][:], old[1][:] = new
-        return Y
-
-
-class LibraryVar(Formula):
-    def var_of(self, X):
-        return X.var(axis=0)
-
-
-class NoEps(Formula):
-    def std_of(self, sigma2):
-        return np.sqrt(sigma2)
-
-
-class EpsOutside(Formula):
-    def std_of(self, sigma2):
-        return np.sqrt(sigma2) + 1e-5
-
-
-class Slow(Formula):
-    momentum = 0.99
-
-
-class Reversed(Formula):
-    momentum = 0.1
-
-
-class AsksRecording(Formula):
-    def training(self):
-        return autograd.is_recording()
-
-
-class NoBrackets(Formula):
-    def training(self):
-        return autograd.is_training
-
-
-class OwnBatch(Kept):
-    def forward(self, X):
-        with autograd.train_mode():
-            return super().forward(X)
+def with_global_statistics(net, X, batch_size):
+    for layer in net:
+        if is_norm(layer):
+            layer._kwargs["use_global_stats"] = True
+    return predicting(autograd.record)(net, X, batch_size)
+
+
+def with_frozen_parameters(net, X, batch_size):
+    net.collect_params().setattr("grad_req", "null")
+    return net(X)
 
 
 # --- 2.7d ---
@@ -523,7 +320,9 @@ def by_mode(trains):
     return function
 
 
-def spelled_out(X, g, b, mu, v, eps, m):
+def spelled_out(X, *others):
+    *others, eps, m = others
+    g, b, mu, v = (values.reshape(-1) for values in others)
     rows = X.transpose(0, 2, 3, 1).reshape(-1, X.shape[1])
     batch_mean = rows.mean(axis=0)
     batch_var = (rows**2).mean(axis=0) - batch_mean**2
@@ -533,27 +332,32 @@ def spelled_out(X, g, b, mu, v, eps, m):
     N, C, H, W = X.shape
     if training:
         mu, v = mu + (1 - m) * (batch_mean - mu), v + (1 - m) * (batch_var - v)
-    return [rows.reshape(N, H, W, C).transpose(0, 3, 1, 2), mu, v]
+    Y = rows.reshape(N, H, W, C).transpose(0, 3, 1, 2)
+    return [Y, mu.reshape(1, C, 1, 1), v.reshape(1, C, 1, 1)]
 
 
 def picture_norm(var_of=None, std_of=lambda var, eps: np.sqrt(var + eps)):
     """The repaired specimen, with another variance or divisor."""
 
     def function(X, gamma, beta, moving_mean, moving_var, eps, momentum):
-        shape, axes = (1, -1, 1, 1), (0, 2, 3)
+        axes = (0, 2, 3)
         if autograd.is_training():
-            mean = X.mean(axis=axes)
-            var = ((X - mean.reshape(shape)) ** 2).mean(axis=axes)
+            mean = X.mean(axis=axes, keepdims=True)
+            var = np.square(X - mean).mean(axis=axes, keepdims=True)
             if var_of:
                 var = var_of(X, axes)
             moving_mean = momentum * moving_mean + (1 - momentum) * mean
             moving_var = momentum * moving_var + (1 - momentum) * var
         else:
             mean, var = moving_mean, moving_var
-        X_hat = (X - mean.reshape(shape)) / std_of(var.reshape(shape), eps)
-        return gamma.reshape(shape) * X_hat + beta.reshape(shape), moving_mean, moving_var
+        X_hat = (X - mean) / std_of(var, eps)
+        return gamma * X_hat + beta, moving_mean, moving_var
 
     return function
+
+
+def prediction_detached(X, *others):
+    return batch_norm(X if autograd.is_training() else X.detach() + 0 * X, *others)
 
 
 def frozen_averages(X, gamma, beta, mean, var, eps, momentum):
@@ -577,13 +381,8 @@ RIGHT = {
         ("B", plain_call),
         ("b", predicting(lambda: autograd.record(train_mode=False))),
     ],
-    "forgets": [("d", Kept), ("d", Written), ("d", GluonInside), ("d", Formula)],
-    "predicting_changes": [
-        ("a", Kept),
-        ("a", moving(in_training, in_training)),
-        ("a", Written),
-        ("a", Formula),
-    ],
+    "forgets": [("d", layer) for layer in layers.RIGHT],
+    "predicting_changes": [("a", layer) for layer in layers.RIGHT],
     "asks_recording": [("c", batch_norm), ("c", spelled_out), ("c", picture_norm())],
 }
 
@@ -674,7 +473,7 @@ WRONG = {
         ((128, 1, 2), "Too careful"),
         ((0, 1, 2), "whole number"),
         ((2.5, 1, 2), "whole number"),
-        ((3, 1, [2]), "Compare the two shapes"),
+        ((3, 1, [2, 3]), "One number"),
     ],
     "recalibrated": [
         ((forward_only,), "Nothing has moved"),
@@ -685,7 +484,7 @@ WRONG = {
         ((first_batches(1, momentum=0, last=True),), "Average over the batches"),
         ((by_steps(3, training_step),), "no step"),
         ((new_gamma,), "no new initialization"),
-        ((by_layers_stale,), "first layer is right"),
+        ((by_layers_stale,), "first normalization is right"),
         ((reset,), "of all of X"),
         ((one_batch_again_and_again,), "A few images"),
         ((lambda net, X, n: by_layers(net, X[:n], n),), "A few images"),
@@ -693,8 +492,8 @@ WRONG = {
         ((by_layers_with(lambda old, new: new, lambda old, new: new**0.5),), "not its root"),
         ((by_layers_with(lambda old, new: new, lambda old, new: old),), "still the stale ones"),
         ((by_layers_with(lambda old, new: old, lambda old, new: new),), "means are still stale"),
-        ((momentum_left,), "momentum back"),
-        ((gradients_left_off,), "grad_req back"),
+        ((momentum_left,), "set back what you set"),
+        ((gradients_left_off,), "set grad_req back"),
         ((lambda net, X, n: by_layers(net, X, n)(X),), "return it"),
         ((a_new_net,), "Return the net that you were given"),
     ],
@@ -709,37 +508,22 @@ WRONG = {
         (("b", overlapping), "Compare the two shapes"),
         (("b", last_batch_first), "order of the pictures"),
         (("b", after_refreshing), "must not move"),
+        (("b", with_global_statistics), "set back what you set"),
+        (("b", with_frozen_parameters), "set back what you set"),
     ],
     "forgets": [
-        (("a", Kept), "parameters, so they are saved"),
-        (("d", InPlainArrays), "still there"),
-        (("d", OnlyTheMeanKept), "the variance is not"),
-        (("d", Trained), "differentiable=False"),
-        (("d", Direct), "self.params.get"),
-        (("d", Unwritten), "do not move any more"),
-        (("d", OwnBatch), "its own batch"),
-        (("d", NothingTrained), "beta are trained"),
-        (("d", Unpaused), "autograd.pause()"),
-        (("d", LibraryVar), "var() used"),
+        (("a", layers.Kept), "parameters, so they are saved"),
+        *((("d", layer), word) for layer, word in layers.WRONG),
     ],
     "predicting_changes": [
-        (("b", Kept), "not move at all"),
-        (("a", moving(always, always)), "Only training may"),
-        (("a", moving(always, in_training)), "the mean still moves"),
-        (("a", moving(in_training, always)), "the variance still moves"),
-        (("a", moving(never, never)), "do not move"),
-        (("a", moving(when_either, when_either)), "Only training may"),
-        (("a", moving(when_recording, when_recording)), "do not move under train_mode()"),
-        (("a", moving(when_both, when_both)), "do not move under train_mode()"),
-        (("a", OwnBatch), "its own batch"),
-        (("a", Unpaused), "autograd.pause()"),
-        (("a", LibraryVar), "var() used"),
-        (("a", NoEps), "plus epsilon"),
-        (("a", EpsOutside), "plus epsilon"),
-        (("a", Slow), "0.9 of the old and 0.1 of the new"),
-        (("a", Reversed), "0.9 of the old and 0.1 of the new"),
-        (("a", AsksRecording), "Recording is not training"),
-        (("a", NoBrackets), "without its brackets"),
+        (("b", layers.Kept), "not move at all"),
+        (("a", layers.formula(moves=lambda self: True)), "Only training may"),
+        (("a", layers.formula(moves=lambda self: False)), "do not move"),
+        (("a", layers.formula(moves=lambda self: autograd.is_recording())), "Only training may"),
+        (("a", layers.formula(moves=layers.both_modes)), "not for recording"),
+        (("a", layers.NO_EPS_IN_PREDICTION), "eps has no effect"),
+        (("a", layers.InPlainArrays), "not saved"),
+        (("a", layers.InTheClass), "nothing of others"),
     ],
     "asks_recording": [
         (("d", batch_norm), "before it is called"),
@@ -752,9 +536,10 @@ WRONG = {
         (("c", by_mode(lambda: False)), "is training mode"),
         (("c", by_mode(lambda: True)), "Outside of training"),
         (("c", by_mode(lambda: autograd.is_training)), "without its brackets"),
-        (("c", picture_norm(var_of=lambda X, axes: X.var(axis=axes))), "var() used"),
+        (("c", picture_norm(var_of=lambda X, axes: X.var(axis=axes, keepdims=True))), "var() used"),
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var))), "under the root"),
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var) + eps)), "under the root"),
         (("c", frozen_averages), "move in training"),
+        (("c", prediction_detached), "through the other branch"),
     ],
 }

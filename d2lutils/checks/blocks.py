@@ -1,0 +1,320 @@
+"""The comparison of blocks, for lessons 03 and 04.
+
+A learner's block and a right one get the same numbers in their parameters: those of one kind and
+shape are alike, so names and the order of the layers do not matter. Both must then give the same
+output, in prediction and in training, and the same gradients, those of the parameters in any
+order. The gradients also show a layer that does the work of an idle twin: its output is right.
+"""
+
+import inspect
+from collections import Counter
+from functools import partial
+
+import numpy
+from mxnet import autograd, np
+from mxnet.gluon import Block, HybridBlock, nn
+
+from .engine import Wrong
+
+MODES = {"prediction": autograd.pause, "training": autograd.train_mode}
+TOLERANCE = 5e-3  # of the largest output: float32, and several normalizations
+
+SHAPES = "Compare the weights: (channels out, channels in, height, width)."
+ORDER = (
+    "The layers are there. Follow the data through them: what comes before what, where do strides, "
+    "padding, pooling and ReLUs stand, what is joined with what, and are all settings the usual ones?"
+)
+ONLY_TRAINING = (
+    "In prediction all is right. What does your block do otherwise while training? There a "
+    "normalization uses the mean and variance of its own batch."
+)
+UNTRAINED = (
+    "The layers are there, but not all of them learn: leave grad_req, scale and center as they are."
+)
+BIASES = "No convolution has a bias: use_bias=False in each of them."
+DENSE = "Look at the dense layer at the end: its outputs, its inputs, its biases."
+HIDDEN = (
+    "The output is right, but autograd does not see all of it: detach(), asnumpy(), "
+    "autograd.pause(), and in MXNet var() and std() hide what they touch."
+)
+NORM_MISSING = "A normalization is missing, or one serves two layers."
+NORM_TOO_MANY = "One normalization too many, or one of another number of channels."
+TOO_FEW = "The layers are of the right kinds, and there are too few of them. Does one serve twice?"
+TOO_MANY = "The layers are of the right kinds, and there are too many of them."
+IDLE = "It is made and does nothing: another layer of this shape does its work as well as its own."
+STATISTICS = (
+    "Each normalization keeps a running mean and variance, parameters that are not trained."
+)
+WITHOUT_RELU = (
+    "In MXNet 1.9.1 nn.BatchNormReLU leaves out its ReLU: write nn.BatchNorm() and "
+    'nn.Activation("relu").'
+)
+SHARED = "Make the layers anew in each call: none may be shared by two blocks."
+STILL = (
+    "While training, each normalization moves its running mean and variance: use_global_stats=True "
+    "would keep it from that."
+)
+
+
+# --- layers, for right blocks and mistaken ones ---
+
+
+def conv(num_channels, size=3, strides=1, **settings):
+    """A convolution that keeps the size where strides is 1; without bias, unless settings say so."""
+    settings = {"padding": size // 2, "use_bias": False, **settings}
+    return nn.Conv2D(num_channels, size, strides, **settings)
+
+
+def relu():
+    return nn.Activation("relu")
+
+
+# --- one block ---
+
+
+class Tried:
+    """make(**arguments), with numbers that hang on the parameters' kinds and shapes alone."""
+
+    def __init__(self, trial, make, arguments, X, what="Your class", hints=None):
+        self.trial, self.X = trial, X
+        make = _called_with(make, arguments)
+        self.block = trial.build(make, like=X[:1], what=what, hints=hints)
+        unused = [p for p in self.block.collect_params().values() if min(p.shape or (1,)) < 1]
+        if unused:
+            hint = "A layer is made and never used: it has not even learned its shape."
+            raise Wrong("every layer is used", hint, f"not used: {unused[0].name}")
+        trial.tie(self.block)
+        self.trained, self.statistics, self.fixed = {}, {}, {}  # parameter: (kind, shape)
+        for p, *key in trial.parameters(self.block):
+            fixed = self.statistics if key[0] in ("mean", "var") else self.fixed
+            (fixed if p.grad_req == "null" else self.trained)[p] = tuple(key)
+        self.counts = Counter(self.trained.values())
+        self.numbers = {p: p.data().copy() for p in self.statistics}
+
+    def restore(self):
+        """Take back what normalizations have learned: some do in each forward pass, some after."""
+        for parameter, values in self.numbers.items():
+            parameter.set_data(values)
+
+    def output(self, mode):
+        self.restore()
+        return self.trial.forward(self.block, self.X, MODES[mode])
+
+    def step(self, X, dY):
+        self.restore()
+        return self.trial.step(self.block, X, dY)
+
+    def has(self, kind):
+        """Whether there is a layer of this class in the block."""
+        found = []
+        self.block.apply(lambda layer: found.append(isinstance(layer, kind)))
+        return any(found)
+
+    def is_idle(self, parameter):
+        """Whether the output is the same with other numbers in this parameter."""
+        values, before = parameter.data().copy(), self.output("training")
+        parameter.set_data(1 - 2 * values)
+        after = self.output("training")
+        parameter.set_data(values)
+        return bool((before == after).all())
+
+
+def _called_with(make, arguments):
+    """make with its arguments: by place, or by name where it takes them only so."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # not a function, or one of C
+        parameters = ()
+    if not callable(make) or isinstance(make, Block):
+        return make
+    if any(p.kind is p.KEYWORD_ONLY and p.name in arguments for p in parameters):
+        return partial(make, **arguments)
+    return partial(make, *arguments.values())
+
+
+# --- two blocks ---
+
+
+def same(
+    trial,
+    case,
+    make,
+    arguments,
+    X,
+    right,
+    mistakes=(),
+    shapes=SHAPES,
+    order=ORDER,
+    hints=None,
+    what="Your class",
+):
+    """Note that make(**arguments) is one of the right blocks, up to names and the order of layers.
+
+    right: makers of blocks. mistakes: pairs of a hint and the maker of a block with that mistake;
+    they are built only when something differs. shapes, order: the hints where it is none of them.
+    hints: for errors, by a piece of their message, as `Trial.call` has them. Returns the learner's
+    block and the right one, as `Tried`.
+    """
+    before = len(trial.passed)
+    try:
+        theirs = Tried(trial, make, arguments, X, what, hints)
+        rights = [Tried(trial, maker, arguments, X) for maker in right]
+        try:
+            _same_parameters(trial, f"{case}: the parameters", theirs, rights[0], shapes)
+            for mode in MODES:
+                hint = order if mode == "prediction" else ONLY_TRAINING
+                nearest = _same_output(trial, case, mode, theirs, rights, hint)
+        except Wrong as wrong:
+            wrong.hint = _mistake(theirs, mistakes, arguments) or wrong.hint
+            if theirs.has(nn.BatchNormReLU):
+                wrong.hint = WITHOUT_RELU
+            raise
+        _same_gradients(trial, case, theirs, nearest)
+        again = trial.build(_called_with(make, arguments), what=what)
+        shared = {*theirs.trained} & {*again.collect_params().values()}
+        trial.holds(f"{case}: each call makes a block of its own", not shared, SHARED)
+    except Wrong as wrong:
+        shown = ", ".join(map(str, arguments.values()))
+        wrong.what = f"called with ({shown}): {wrong.what}"
+        raise
+    trial.passed[before:] = [f"{case}: the parameters, the outputs, the gradients"]
+    return theirs, nearest
+
+
+def _mistake(theirs, mistakes, arguments):
+    """The hint of the mistake that makes the same block, or None."""
+    for hint, maker in mistakes:
+        if _trained(theirs.trial, maker(*arguments.values()), theirs.X) in (None, theirs.counts):
+            other = Tried(theirs.trial, maker, arguments, theirs.X)
+            try:
+                if other.counts == theirs.counts and all(
+                    _close(theirs.output(mode), other.output(mode)) for mode in MODES
+                ):
+                    return hint
+            except Wrong:  # theirs fails in training
+                return None
+    return None
+
+
+def _trained(trial, block, X):
+    """How many parameters of each kind and shape a hybrid block trains, found out without arrays,
+    which is much faster; None for another block."""
+    if not isinstance(block, HybridBlock):
+        return None
+    block.infer_shape(X)
+    return Counter(tuple(key) for p, *key in trial.parameters(block) if p.grad_req != "null")
+
+
+def _close(some, other):
+    return (
+        isinstance(some, np.ndarray)
+        and some.shape == other.shape
+        and bool(np.abs(some - other).max() <= TOLERANCE * np.abs(other).max())
+    )
+
+
+def _same_parameters(trial, what, theirs, right, hint):
+    found, expected = theirs.counts, right.counts
+    extra, missing = found - expected, expected - found
+    lost = Counter(right.statistics.values()) - Counter(theirs.statistics.values())
+    if not (extra or missing or lost):
+        return trial.holds(what, True, None)
+    shapes = {
+        key: parameter.shape
+        for block in (right, theirs)
+        for parameter, key in (block.trained | block.statistics).items()
+    }
+    kinds = {
+        kind if kind != "weight" else len(shapes[kind, shape]) for kind, shape in extra | missing
+    }
+    if not (extra or missing):
+        hint = STATISTICS
+    elif not extra and not missing - Counter(theirs.fixed.values()):
+        hint = UNTRAINED
+    elif _biases(theirs) > _biases(right):
+        hint = BIASES
+    elif kinds <= {2, "beta"}:
+        hint = DENSE
+    elif kinds <= {"gamma", "beta"}:
+        hint = NORM_TOO_MANY if extra else NORM_MISSING
+    elif found.keys() == expected.keys() and not (extra and missing):
+        hint = TOO_MANY if extra else TOO_FEW
+    seen = f"too many: {_listed(extra, shapes)}"
+    if not extra:
+        word = "not trained" if hint == UNTRAINED else "missing"
+        seen = f"{word}: {_listed(missing or lost, shapes)}"
+    raise Wrong(
+        what, hint, seen, f"instead: {_listed(missing, shapes)}" if extra and missing else None
+    )
+
+
+def _biases(block):
+    """How many convolutions have a bias: all else that has a beta has a gamma, or is dense."""
+    kinds = Counter(kind for kind, _ in block.trained.values())
+    dense = sum(len(parameter.shape) == 2 for parameter in block.trained)
+    return kinds["beta"] - kinds["gamma"] - dense
+
+
+def _listed(counts, shapes):
+    """Layers in words, one a line, convolutions first; gamma stands for its normalization."""
+    texts = [
+        _in_words(*key, shapes[key]) + (f" ({number} times)" if number > 1 else "")
+        for key, number in sorted(counts.items(), reverse=True)
+        if key[0] in ("weight", "gamma") or ("gamma", key[1]) not in counts
+    ]
+    return f",\n{'':20}".join(texts[:3]) + (" ..." if len(texts) > 3 else "")
+
+
+def _in_words(kind, short, shape):
+    if kind == "weight" and len(shape) == 4:
+        return f"a {shape[2]}x{shape[3]} convolution from {shape[1]} to {shape[0]} channels"
+    if kind == "weight" and len(shape) == 2:
+        return f"a dense layer from {shape[1]} to {shape[0]} numbers"
+    if kind == "weight":
+        return f"an array of weights, {shape}"
+    word = {"gamma": "normalization", "mean": "running mean", "var": "running variance"}
+    return f"a {word.get(kind, 'bias')} of {short[0] if short else 1} channels"
+
+
+def _same_output(trial, case, mode, theirs, rights, hint):
+    """Note that the output is one of the right ones; returns the block that it is of."""
+    what = f"{case}: the output in {mode}"
+    Y, expected = theirs.output(mode), [right.output(mode).asnumpy() for right in rights]
+    if isinstance(Y, np.ndarray) and Y.shape != expected[0].shape:
+        hint = "Which layers change height and width, and which the number of channels?"
+        raise Wrong(what, hint, f"shape {Y.shape}", f"shape {expected[0].shape}")
+    Y = trial.array(what, Y, expected[0].shape)
+    nearest = numpy.argmin([numpy.abs(one - Y).max() for one in expected])
+    trial.equal(what, Y, expected[nearest], hint, tolerance=TOLERANCE)
+    return rights[nearest]
+
+
+def _same_gradients(trial, case, theirs, right):
+    output_shape = right.output("prediction").shape
+    for _ in range(3):  # a ReLU of a number near zero may go the other way: try others then
+        X, dY = trial.normal(*theirs.X.shape), trial.normal(*output_shape)
+        found, expected = theirs.step(X, dY), right.step(X, dY)
+        moved = [p for p, numbers in theirs.numbers.items() if (p.data() != numbers).any()]
+        pairs = [(found.dX.asnumpy(), expected.dX.asnumpy())]
+        for key, gradients in expected.gradients.items():
+            left = list(found.gradients[key])
+            for gradient in gradients:  # each with the nearest: twins come in any order
+                nearest = numpy.argmin([numpy.linalg.norm(other - gradient) for other in left])
+                pairs.append((left.pop(nearest), gradient))
+        rounding = 1e-5 * max(numpy.linalg.norm(gradient) for _, gradient in pairs)
+        same = [
+            numpy.linalg.norm(one - other) <= 0.05 * numpy.linalg.norm(other) + rounding
+            for one, other in pairs
+        ]
+        if all(same):
+            break
+    what = f"{case}: every parameter gets a gradient"
+    for parameter, key in theirs.trained.items():
+        if not parameter.grad().asnumpy().any():
+            hint = IDLE if theirs.is_idle(parameter) else HIDDEN
+            raise Wrong(what, hint, f"none for {_in_words(*key, parameter.shape)}")
+    trial.holds(what, True, None)
+    trial.holds(f"{case}: the gradient of the input", same[0], HIDDEN)
+    trial.holds(f"{case}: the gradients of the parameters", all(same), HIDDEN)
+    what = f"{case}: the running means and variances move"
+    trial.holds(what, len(moved) >= len(right.statistics), STILL)
