@@ -53,7 +53,7 @@ class Terminal(io.TextIOWrapper):
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that goes on by a second whenever somebody looks."""
-    seconds = itertools.count(0.0)
+    seconds = itertools.count(1.0)
     monkeypatch.setattr(progress.time, "perf_counter", lambda: next(seconds))
 
 
