@@ -207,7 +207,7 @@ def _set_gamma_and_beta(trial, layer, norm):
     for parameter, kind, shape in trial.parameters(layer):
         if parameter.grad_req != "null":
             kind = kind if shape == (CHANNELS,) else shape
-            {"gamma": gammas, "beta": betas, "bias": betas}.get(kind, others).append(parameter)
+            {"gamma": gammas, "beta": betas}.get(kind, others).append(parameter)
     trial.holds(
         "a Trainer gets gamma and beta, and nothing else",
         len(gammas) == len(betas) == 1 and not others,

@@ -658,9 +658,9 @@ THIN = [
 def too_wide(trial, hypothesis_a, thin_net):
     """hypothesis_a: a letter; thin_net(num_channels, growth_rate, num_convs): the repaired builder."""
     for case, number in (("three blocks", 3), ("two blocks", 2), ("four blocks", 4)):
-        # two odd numbers to halve: 3 modulo 4 channels, of which 0 modulo 4 are appended
+        # two odd numbers to halve: 3 modulo 4 channels, to which 0 modulo 4 are appended
         arguments = {
-            "num_channels": 4 * trial.integer(1, 2) + 3,
+            "num_channels": 4 * trial.integer(3, 4) + 3,  # so many that no two mistakes agree
             "growth_rate": 4 * trial.integer(2, 3),
             "num_convs": tuple(trial.integer(2, 3) for _ in range(number)),
         }
