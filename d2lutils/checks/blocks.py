@@ -135,6 +135,9 @@ def _called_with(make, arguments):
 # --- two blocks ---
 
 
+NOT_INITIALIZED = "Leave initialize() to whoever uses it: the text asks for it not initialized."
+
+
 def same(
     trial,
     case,
@@ -147,13 +150,14 @@ def same(
     order=ORDER,
     hints=None,
     what="Your class",
+    initialized=True,
 ):
     """Note that make(**arguments) is one of the right blocks, up to names and the order of layers.
 
     right: makers of blocks. mistakes: pairs of a hint and the maker of a block with that mistake;
     they are built only when something differs. shapes, order: the hints where it is none of them.
-    hints: for errors, by a piece of their message, as `Trial.call` has them. Returns the learner's
-    block and the right one, as `Tried`.
+    hints: for errors, by a piece of their message, as `Trial.call` has them. initialized: False
+    refuses a block with weights. Returns the learner's block and the right one, as `Tried`.
     """
     before = len(trial.passed)
     try:
@@ -173,6 +177,10 @@ def same(
         again = trial.build(_called_with(make, arguments), what=what)
         shared = {*theirs.trained} & {*again.collect_params().values()}
         trial.holds(f"{case}: each call makes a block of its own", not shared, SHARED)
+        if not initialized:
+            parameters = trial.call(_called_with(make, arguments), what=what).collect_params()
+            weights = any(p._data or p._deferred_init for p in parameters.values())
+            trial.holds("what is returned is not initialized", not weights, NOT_INITIALIZED)
     except Wrong as wrong:
         shown = ", ".join(map(str, arguments.values()))
         wrong.what = f"called with ({shown}): {wrong.what}"

@@ -517,6 +517,7 @@ def cifar_resnet(trial, make):
             mistakes,
             hints={"exceeds input": "Pool over whatever is left: the check's pictures are 12 x 8."},
             what="Your function",
+            initialized=False,
         )
 
 

@@ -263,6 +263,7 @@ def transition(trial, make):
             shapes="BN, ReLU, 1x1 convolution to floor(compression * num_channels) channels, average "
             "pooling.",
             what="Your function",
+            initialized=False,
         )
 
 
@@ -584,6 +585,7 @@ def densenet_bc(trial, make):
             shapes="Count by hand, part by part: the stem, each block, each transition, the end.",
             order="The weights are right: look at the order, the ReLUs, the padding, the pooling.",
             what="Your function",
+            initialized=False,
         )
     raised = {
         d: trial.call(_what_raised, make, d, 4, 10) for d in (*range(11, 16), 17, 20, 21, 39, 101)
