@@ -134,8 +134,8 @@ def fit(
             while waiting:
                 totals += settle(epoch, waiting)
             seconds = time.perf_counter() - start
-            if _not_finite(net):  # a loss may stay finite, since ReLU turns NaN into 0
-                raise lost(f"Epoch {epoch + 1} left {_not_finite(net)} with values not finite")
+            if name := _not_finite(net):  # a loss may stay finite, since ReLU turns NaN into 0
+                raise lost(f"Epoch {epoch + 1} left {name} with values not finite")
             tested = None if test is None else evaluate(net, test)
             # Only now, so that Ctrl-C during the evaluation leaves lists of one length.
             history.train_loss.append(totals[0] / totals[2])
@@ -234,9 +234,9 @@ def _prepare(net):
         raise ValueError("The network has no weights yet: call net.initialize() first.")
     if any(p.list_ctx() != [device] for p in parameters.values()):
         parameters.reset_ctx(device)
-    if _not_finite(net):
+    if name := _not_finite(net):
         raise FloatingPointError(
-            f"{_not_finite(net)} has values that are not finite: the network is lost, make it anew."
+            f"{name} has values that are not finite: the network is lost, make it anew."
         )
     if isinstance(net, gluon.HybridBlock) and not net._active:
         net.hybridize(static_alloc=True, static_shape=True)

@@ -1,6 +1,5 @@
 """The benchmarks' machinery, and that the results fit the code. Nothing here is timed."""
 
-import ast
 import importlib
 import importlib.util
 import math
@@ -9,7 +8,6 @@ import sys
 import types
 from pathlib import Path
 
-import nbformat
 import pytest
 from side_by_side import HERE, Contender, Table, markdown
 
@@ -51,25 +49,6 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return module
-
-
-def test_notebook_07_teaches_the_steps_that_are_measured():
-    notebook = nbformat.read(ROOT / "notebooks/07_fast_on_a_cpu.ipynb", as_version=4)
-    taught = functions("\n\n".join(c.source for c in notebook.cells if c.cell_type == "code"))
-    measured = functions((HERE / "layers.py").read_text())
-    for step in ("with_power", "on_rows", "sums_as_products", "outer_products"):
-        without = measured[step].replace("    from mxnet import np\n", "")
-        assert taught[step] == without, f"{step} differs between notebook 07 and layers.py"
-
-
-def functions(source):
-    """The functions at the top of a source by name, as text, docstrings aside."""
-    found = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef):
-            node.body = node.body[1:] if ast.get_docstring(node) else node.body
-            found[node.name] = ast.unparse(node)
-    return found
 
 
 def main_module():

@@ -12,6 +12,7 @@ from d2lutils import (
     small_resnet,
     transition_block,
 )
+from d2lutils.nets import count
 from d2lutils.norm import make_norm
 from d2lutils.resnet import plain_net, stage
 
@@ -26,12 +27,6 @@ def made(net, *shape):
     d2lutils.seed_everything(0)
     net.initialize()
     return net, net(np.random.normal(size=shape))
-
-
-def num_trained(net):
-    """Parameters that training changes: running statistics do not count."""
-    parameters = net.collect_params().values()
-    return sum(p.data().size for p in parameters if p.grad_req != "null")
 
 
 def shapes_after(layers, X):
@@ -109,8 +104,8 @@ def test_no_bias_stands_before_a_normalization(make):
 def test_lenet_has_61706_parameters():
     net, _ = made(lenet(), 2, 1, 32, 32)
     convolutions = (25 * 1 + 1) * 6 + (25 * 6 + 1) * 16
-    assert num_trained(net) == 61_706
-    assert num_trained(net) == convolutions + dense(400, 120) + dense(120, 84) + dense(84, 10)
+    assert count(net) == 61_706
+    assert count(net) == convolutions + dense(400, 120) + dense(120, 84) + dense(84, 10)
 
 
 def test_the_shapes_of_lenet():
@@ -138,7 +133,7 @@ def test_a_normalization_stands_between_layer_and_activation(norm, activation):
     assert asked == ([] if norm is None else [(6, 4), (16, 4), (120, 2), (84, 2)])
     assert {layer._act_type for layer in layers_in(net, nn.Activation)} == {activation}
     norms = sum(map(bn, (6, 16, 120, 84))) if norm else 0
-    assert num_trained(net) == 61_706 + norms and Y.shape == (2, 10)
+    assert count(net) == 61_706 + norms and Y.shape == (2, 10)
 
 
 def test_lenet_is_compiled_where_all_its_layers_can_be():
@@ -253,7 +248,7 @@ def resnet18_parameters(image_channels, num_classes):
 )
 def test_resnet18_is_counted(image_channels, num_classes, known):
     net, _ = made(resnet18(num_classes), 1, image_channels, 32, 32)
-    assert num_trained(net) == resnet18_parameters(image_channels, num_classes) == known
+    assert count(net) == resnet18_parameters(image_channels, num_classes) == known
 
 
 def test_resnet18_is_the_one_of_the_model_zoo():
@@ -264,7 +259,7 @@ def test_resnet18_is_the_one_of_the_model_zoo():
         Y = theirs(X)
     Y.backward()
     npx.waitall()
-    assert num_trained(ours) == num_trained(theirs)
+    assert count(ours) == count(theirs)
     mine, other = ours.collect_params().values(), theirs.collect_params().values()
     assert len(mine) == len(other)
     for p, q in zip(mine, other):
@@ -303,10 +298,10 @@ def test_the_shapes_of_resnet18(side, sides):
 def test_small_resnet_is_as_large_as_in_table_6(depth, millions):
     """He et al. 2015, Table 6: colour images, shortcuts without parameters, as the plain net has."""
     plain, _ = made(small_resnet(depth, shortcut=False), 1, 3, 32, 32)
-    assert round(num_trained(plain) / 1e6, 2) == millions
+    assert round(count(plain) / 1e6, 2) == millions
     net, _ = made(small_resnet(depth), 1, 3, 32, 32)
     projections = conv(16, 32, 1) + bn(32) + conv(32, 64, 1) + bn(64)
-    assert num_trained(net) - num_trained(plain) == projections
+    assert count(net) - count(plain) == projections
 
 
 @pytest.mark.parametrize("width", [4, 16])
@@ -318,7 +313,7 @@ def test_small_resnet_is_counted(depth, width):
     for inputs in (width, 2 * width):
         channels = 2 * inputs
         total += residual(inputs, channels, True) + (n - 1) * residual(channels, channels, False)
-    assert num_trained(net) == total + dense(4 * width, 10)
+    assert count(net) == total + dense(4 * width, 10)
 
 
 @pytest.mark.parametrize("shortcut", [True, False])
@@ -406,13 +401,13 @@ def densenet_parameters(channels, growth_rate, num_convs, num_classes):
 )
 def test_densenet_is_counted(settings):
     net, _ = made(densenet(*settings), 1, 1, 32, 32)
-    assert num_trained(net) == densenet_parameters(*settings)
+    assert count(net) == densenet_parameters(*settings)
 
 
 def test_densenet_is_the_books_without_its_biases():
     net, _ = made(densenet(), 1, 1, 32, 32)
     biases = 64 + 16 * 32 + 96 + 112 + 120
-    assert num_trained(net) == 758_226 - biases
+    assert count(net) == 758_226 - biases
 
 
 # --- the plain net with any normalization ---
@@ -421,7 +416,7 @@ def test_densenet_is_the_books_without_its_biases():
 def test_plain_net_is_the_small_resnet_without_shortcuts():
     ours, _ = made(plain_net(14, width=4, norm=nn.BatchNorm), 2, 1, 16, 16)
     theirs, X = made(small_resnet(14, width=4, shortcut=False), 2, 1, 16, 16)
-    assert num_trained(ours) == num_trained(theirs)
+    assert count(ours) == count(theirs)
     X = np.random.normal(size=(8, 1, 16, 16))
     with autograd.record():  # so that no running statistic is what it was
         Y = theirs(X)
@@ -443,7 +438,7 @@ def test_without_a_normalization_the_convolutions_have_biases(depth):
     norms = sum(bn(layer.weight.shape[0]) for layer in convolutions)
     biases = sum(layer.weight.shape[0] for layer in convolutions)
     normed, _ = made(plain_net(depth, width=4, norm=nn.BatchNorm), 2, 1, 32, 32)
-    assert num_trained(net) == num_trained(normed) - norms + biases
+    assert count(net) == count(normed) - norms + biases
 
 
 def test_a_plain_net_asks_for_a_normalization_before_each_relu():

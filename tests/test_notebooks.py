@@ -297,5 +297,13 @@ def test_what_a_notebook_builds_is_compared(path):
     assert BUILT.get(path.stem, set()) <= compared
 
 
+def test_notebook_07_teaches_the_steps_that_are_measured():
+    steps = dict(taught(ROOT / "notebooks/07_fast_on_a_cpu.ipynb"))
+    measured = definitions((ROOT / "benchmarks/layers.py").read_text())
+    for step in ("with_power", "on_rows", "sums_as_products", "outer_products"):
+        without = measured[step].replace("    from mxnet import np\n", "")
+        assert steps[step] == without, f"{step} differs between notebook 07 and layers.py"
+
+
 def test_something_is_built():
     assert len(set.union(*BUILT.values()) & set(shipped())) >= 8

@@ -49,6 +49,7 @@ WITHOUT_RELU = (
     "In MXNet 1.9.1 nn.BatchNormReLU leaves out its ReLU: write nn.BatchNorm() and "
     'nn.Activation("relu").'
 )
+NOT_INITIALIZED = "Leave initialize() to whoever uses it: the text asks for it not initialized."
 SHARED = "Make the layers anew in each call: none may be shared by two blocks."
 STILL = (
     "While training, each normalization moves its running mean and variance: use_global_stats=True "
@@ -135,9 +136,6 @@ def _called_with(make, arguments):
 # --- two blocks ---
 
 
-NOT_INITIALIZED = "Leave initialize() to whoever uses it: the text asks for it not initialized."
-
-
 def same(
     trial,
     case,
@@ -174,12 +172,11 @@ def same(
                 wrong.hint = WITHOUT_RELU
             raise
         _same_gradients(trial, case, theirs, nearest)
-        again = trial.build(_called_with(make, arguments), what=what)
-        shared = {*theirs.trained} & {*again.collect_params().values()}
+        again = trial.call(_called_with(make, arguments), what=what).collect_params().values()
+        shared = {*theirs.trained} & {*again}
         trial.holds(f"{case}: each call makes a block of its own", not shared, SHARED)
         if not initialized:
-            parameters = trial.call(_called_with(make, arguments), what=what).collect_params()
-            weights = any(p._data or p._deferred_init for p in parameters.values())
+            weights = any(p._data or p._deferred_init for p in again)
             trial.holds("what is returned is not initialized", not weights, NOT_INITIALIZED)
     except Wrong as wrong:
         shown = ", ".join(map(str, arguments.values()))

@@ -24,9 +24,7 @@ from mxnet.gluon import Block
 from .reference import float64
 
 SECONDS = 10.0  # that one call of a learner's function may take
-READING = (
-    30.0  # that everything else in a check may take: answers are objects with code of their own
-)
+READING = 30.0  # that all else in a check may take: answers are objects with code of their own
 COURSE = str(Path(__file__).resolve().parents[1])
 LIBRARIES = (COURSE, sys.prefix, sys.base_prefix)
 

@@ -99,27 +99,28 @@ def by_channel(trial, what, value, right):
 class Norm:
     """Batch normalization of (N, C) in float64, and its averages, as in a fresh layer."""
 
-    def __init__(self):
+    def __init__(self, eps=EPS, momentum=MOMENTUM):
+        self.eps, self.momentum = eps, momentum
         self.gamma, self.beta = numpy.ones(CHANNELS), numpy.zeros(CHANNELS)
         self.mean, self.var = numpy.zeros(CHANNELS), numpy.ones(CHANNELS)
 
     def train(self, X):
         """The output of a step of training, in which the averages move."""
         x = float64(X)
-        self.mean = MOMENTUM * self.mean + (1 - MOMENTUM) * x.mean(axis=0)
-        self.var = MOMENTUM * self.var + (1 - MOMENTUM) * x.var(axis=0)
+        self.mean = self.momentum * self.mean + (1 - self.momentum) * x.mean(axis=0)
+        self.var = self.momentum * self.var + (1 - self.momentum) * x.var(axis=0)
         return self.normalized(X)
 
     def normalized(self, X):
         """The output for a batch that normalizes itself."""
-        return self.affine(normalize(X, (0,), EPS)[0])
+        return self.affine(normalize(X, (0,), self.eps)[0])
 
     def affine(self, X_hat):
         return self.gamma * X_hat + self.beta
 
     def predict(self, X, **others):
         """The output in prediction, with other numbers in place of its own: predict(X, mean=0)."""
-        n = {**vars(self), "eps": EPS, **others}
+        n = {**vars(self), **others}
         return n["gamma"] * (float64(X) - n["mean"]) / numpy.sqrt(n["var"] + n["eps"]) + n["beta"]
 
     def drifted(self, X):
@@ -323,24 +324,26 @@ def kept(trial, layer_class, layer, norm, X, still=UNSAVED):
 
 def settings(trial, layer_class, X):
     """Compare a layer that is made with another eps and momentum, where the class takes them."""
+
+    def predicted(**settings):
+        norm = Norm(**settings)
+        norm.train(X)
+        return norm.predict(X)
+
     eps, momentum = 0.5, 0.6
     if {"eps", "momentum"} <= inspect.signature(layer_class).parameters.keys():
         layer = trial.build(lambda n: layer_class(n, eps=eps, momentum=momentum), CHANNELS)
         trial.train(layer, X, X)
-        x, was = float64(X), momentum
-        mean, var = (1 - was) * x.mean(axis=0), was + (1 - was) * x.var(axis=0)
-        norm = Norm()
-        norm.train(X)
         by_default = "{} is an argument: __init__ keeps it, forward uses it. It is not always {}."
         trial.equal(
             "eps and momentum are what the layer was made with",
             trial.forward(layer, X),
-            norm.predict(X, mean=mean, var=var, eps=eps),
+            predicted(eps=eps, momentum=momentum),
             "Made with eps=0.5, momentum=0.6, trained on one batch: both numbers should count.",
             [
-                (by_default.format("eps", EPS), norm.predict(X, mean=mean, var=var)),
-                (by_default.format("momentum", MOMENTUM), norm.predict(X, eps=eps)),
-                ("eps and momentum are arguments: neither has an effect yet.", norm.predict(X)),
+                (by_default.format("eps", EPS), predicted(momentum=momentum)),
+                (by_default.format("momentum", MOMENTUM), predicted(eps=eps)),
+                ("eps and momentum are arguments: neither has an effect yet.", predicted()),
             ],
         )
 

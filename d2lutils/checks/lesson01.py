@@ -3,7 +3,7 @@
 import numpy
 from mxnet import autograd, np
 
-from ..experiments import load
+from ..experiments import final
 from . import layers
 from .engine import Wrong, choice, described, exercise
 from .layers import by_channel, has_gradients, slips, unscaled
@@ -274,13 +274,13 @@ def largest_rate(trial, largest_without, largest_with):
     Right is the largest rate at which all seeds train, and what lies nearer to it than to the next
     rate; "trains": a training accuracy above 0.5 in the third epoch.
     """
-    rows = load("momentum")
-    rows = rows[rows.epoch == rows.epoch.max()]
-    seeds = rows.seed.nunique()
+    runs = final(
+        "momentum", "train_accuracy", "norm", "lr", lost=0.0
+    )  # what is lost does not train
+    how_many, seeds = runs.agg(lambda accuracy: (accuracy > 0.5).sum()), runs.count().max()
     for name, norm, rate in (("without", "none", largest_without), ("with", "batch", largest_with)):
         rate = trial.number(f"the rate {name} batch normalization", rate)
-        accuracy = rows[rows.norm == norm].set_index("lr").train_accuracy
-        trains = (accuracy > 0.5).groupby("lr").sum()  # a run that was lost does not train
+        trains = how_many[norm]
         works = trains.index[trains == seeds].max()
         above = trains.index[trains.index > works].min()
         trial.holds(
