@@ -444,6 +444,7 @@ WRONG = {
         ),
         ((other_var(lambda m, v, w, mean: (w * (v + m**2)).sum(axis=0)),), "is not subtracted"),
         ((merge_counts_less_one,), "counts - 1"),
+        ((lambda m, v, n: [np.round(part, 2) for part in merge(m, v, n)],), "All digits"),
     ],
     "fold": [
         ((folding_with(lambda g, v, e: g / np.sqrt(v)),), "eps is not used"),
