@@ -25,6 +25,8 @@ from .reference import float64
 
 SECONDS = 10.0  # that one call of a learner's function may take
 READING = 30.0  # that all else in a check may take: answers are objects with code of their own
+CLOSE = 2e-3  # how far numbers may be off behind a few layers of float32, of the largest
+EXACT = 5e-5  # by one formula; numbers that were rounded for the eye are not that close
 COURSE = str(Path(__file__).resolve().parents[1])
 LIBRARIES = (COURSE, sys.prefix, sys.base_prefix)
 
@@ -240,8 +242,10 @@ class Trial:
         function = by_position(function)
         try:
             with _Limit(SECONDS), context():
+                modes = autograd.is_recording(), autograd.is_training()
                 result = function(*copies)
                 npx.waitall()
+                switched = modes != (autograd.is_recording(), autograd.is_training())
         except TimeUp:
             raise Wrong(
                 f"{what} was still running after {SECONDS:g} seconds.",
@@ -256,6 +260,11 @@ class Trial:
         if all(part is None or part is ... for part in parts):
             nothing = f"{what} returned None: is `return` missing? (Or was it what .add() returns?)"
             raise Unanswered(nothing if result is None else "")
+        if switched:
+            raise Wrong(
+                f"{what} left recording or training switched, for all that comes after it.",
+                "`with autograd.record():` and its like put back what they switch.",
+            )
         for before, after in zip(arguments, copies):
             if isinstance(before, np.ndarray) and (
                 before.shape != after.shape or not bool((before == after).all())
@@ -456,7 +465,7 @@ class Trial:
             raise Wrong(what, f"It should end in: return {', '.join(names)}")
         return tuple(result)
 
-    def equal(self, what, seen, expected, hint, mistakes=(), tolerance=2e-3, secret=False):
+    def equal(self, what, seen, expected, hint, mistakes=(), tolerance=CLOSE, secret=False):
         """Note that `seen` is `expected` up to rounding, or raise Wrong.
 
         mistakes: pairs of a hint and what comes out by that mistake; the first that agrees gives
@@ -476,6 +485,9 @@ class Trial:
             if wrong.shape == seen.shape and numpy.abs(seen - wrong).max() <= bound:
                 hint = its_hint
                 break
+        else:
+            if any(numpy.allclose(seen, expected.round(d), rtol=0, atol=1e-6) for d in range(1, 5)):
+                hint = "These were rounded: give all digits, and round only what you print."
         place = numpy.unravel_index(numpy.abs(seen - expected).argmax(), seen.shape)
         where = f" at [{', '.join(str(int(i)) for i in place)}]" if place else ""
         known = "another number" if secret else digits(expected[place])

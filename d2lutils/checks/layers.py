@@ -8,6 +8,7 @@ import numpy
 from mxnet import autograd
 from mxnet.gluon import nn
 
+from .engine import by_position
 from .reference import affine, float64, gradients, normalize, single
 from .words import (
     BIASED,
@@ -263,24 +264,53 @@ def modes(trial, layer_class, layer, norm, X):
                         *norm.drifted(X),
                     ],
                 )
-    fresh = trial.build(layer_class, CHANNELS)
+    late = _moves_late(trial, layer_class, X)
+    fresh, norm = trial.build(layer_class, CHANNELS), Norm()
     trial.equal(
         "under train_mode() alone it trains: the batch normalizes itself",
         trial.forward(fresh, X, autograd.train_mode),
-        Norm().normalized(X),
+        norm.normalized(X),
         "train_mode() is training, with or without recording.",
-        [("Recording decides still. Ask autograd.is_training().", Norm().predict(X))],
+        [("Recording decides still. Ask autograd.is_training().", norm.predict(X))],
     )
+    if not late:
+        norm.train(X)
+    trial.equal(
+        "and moves the statistics as under record()",
+        trial.forward(fresh, X),
+        norm.predict(X),
+        "In training mode each batch moves them: 0.9 of the old and 0.1 of the new.",
+        [
+            (
+                "Under train_mode() they do not move. Ask for training, no more: not for recording.",
+                Norm().predict(X),
+            )
+        ],
+    )
+
+
+def _moves_late(trial, layer_class, X):
+    """Whether the layer's averages wait for the backward pass, as those of Gluon's do."""
+    layer = trial.build(layer_class, CHANNELS)
+    trial.forward(layer, X, autograd.record)
+    return numpy.allclose(float64(trial.forward(layer, X)), Norm().predict(X), atol=1e-3)
 
 
 def kept(trial, layer_class, layer, norm, X, still=UNSAVED):
     """Compare what is shared, saved, copied and trained. still: the hint where nothing is saved."""
-    other = trial.build(layer_class, CHANNELS)
+    other = trial.build(_in_a_net, layer_class)
     trial.equal(
-        "another layer of the class starts afresh",
+        "another layer of the class, in a net, starts afresh",
         trial.forward(other, X),
         Norm().predict(X),
         f"Layers share something. {NEW}",
+        [
+            (
+                "In a net nobody calls a layer's own initialize(): a parameter is made with its "
+                'start, init="ones".',
+                Norm().predict(X, var=0),
+            )
+        ],
     )
     trial.equal(
         "and leaves this one as it was",
@@ -290,9 +320,8 @@ def kept(trial, layer_class, layer, norm, X, still=UNSAVED):
     )
 
     def saved_and_loaded():
-        old, new = nn.Sequential(), nn.Sequential()  # MXNet loads a lone layer by other rules
-        old.add(layer)
-        new.add(trial.build(layer_class, CHANNELS, like=X))
+        old, new = nn.Sequential(), trial.build(_in_a_net, layer_class, like=X)
+        old.add(layer)  # since MXNet loads a lone layer by other rules
         with tempfile.TemporaryDirectory() as folder:
             old.save_parameters(f"{folder}/net")
             new.load_parameters(f"{folder}/net")
@@ -320,6 +349,12 @@ def kept(trial, layer_class, layer, norm, X, still=UNSAVED):
         "It is saved now, but not in collect_params(), so initialize() and Trainer pass it by: "
         "make it by self.params.get.",
     )
+
+
+def _in_a_net(layer_class):
+    net = nn.Sequential()
+    net.add(by_position(layer_class)(CHANNELS))
+    return net
 
 
 def settings(trial, layer_class, X):

@@ -174,6 +174,18 @@ class OneArrayKept(Formula):
         return self.affine((X - self.mean.data()) / self.std(self.plain))
 
 
+class OnesByItself(Formula):
+    """Its own initialize() sets the variance to one, and a net's does not call it."""
+
+    def __init__(self, num_features):
+        super().__init__(num_features)
+        self.var.init = "zeros"
+
+    def initialize(self, *arguments, **settings):
+        super().initialize(*arguments, **settings)
+        self.var.set_data(np.ones(self.var.shape))
+
+
 class InTheClass(Formula):
     """The averages are one for all layers, though each has parameters that look like it."""
 
@@ -286,6 +298,7 @@ def both_modes(layer):
 
 
 BOTH_MODES = formula(training=both_modes)
+MOVES_IN_BOTH_MODES = formula(moves=both_modes)
 NO_EPS_IN_PREDICTION = formula(std=lambda self, var: np.sqrt(var + 1e-5 * self.training()))
 
 RIGHT = [
@@ -323,6 +336,8 @@ WRONG = [
     (formula(training=lambda self: autograd.is_recording()), "Recording is not training"),
     (formula(training=lambda self: autograd.is_training), "without its brackets"),
     (BOTH_MODES, "Recording decides still"),
+    (MOVES_IN_BOTH_MODES, "not for recording"),
+    (OnesByItself, "made with its start"),
     (Inherits, "nothing of others"),
     (OwnBatch, "its own batch"),
     (Unpaused, "autograd.pause()"),

@@ -281,6 +281,7 @@ WRONG = {
     "normalized_backward": [
         ((lambda g, x, s, axes: g / s,), "as constants"),
         ((lambda g, x, s, axes: backward(g, x, s, 0),), "`axes` is an argument"),
+        ((lambda *a: np.round(backward(*a), 3),), "all digits"),
         ((lambda g, x, s, axes: backward(g, x, s, axes) * (1 + 0.1 * s),), "one by one"),
         (
             (lambda g, x, s, axes: (g - g.mean(axis=axes) - x * (g * x).mean(axis=axes)) / s,),
@@ -342,5 +343,6 @@ WRONG = {
         (("b", lambda a, b, m: (1 - m) * a + m * b), "still there"),
         (("b", lambda a, b, m: (a + b) / 2), "Two weights"),
         (("b", lambda a, b, m: 0.9 * a + 0.1 * b), "not always 0.9"),
+        (("b", lambda a, b, m: np.round(m * a + (1 - m) * b, 3)), "all digits"),
     ],
 }

@@ -360,6 +360,12 @@ def prediction_detached(X, *others):
     return batch_norm(X if autograd.is_training() else X.detach() + 0 * X, *others)
 
 
+def switched_off(*arguments):
+    result = batch_norm(*arguments)
+    autograd.set_training(False)
+    return result
+
+
 def frozen_averages(X, gamma, beta, mean, var, eps, momentum):
     return batch_norm(X, gamma, beta, mean, var, eps, momentum)[0], mean, var
 
@@ -444,7 +450,7 @@ WRONG = {
         ),
         ((other_var(lambda m, v, w, mean: (w * (v + m**2)).sum(axis=0)),), "is not subtracted"),
         ((merge_counts_less_one,), "counts - 1"),
-        ((lambda m, v, n: [np.round(part, 2) for part in merge(m, v, n)],), "All digits"),
+        ((lambda m, v, n: [np.round(part, 2) for part in merge(m, v, n)],), "all digits"),
     ],
     "fold": [
         ((folding_with(lambda g, v, e: g / np.sqrt(v)),), "eps is not used"),
@@ -465,6 +471,7 @@ WRONG = {
         ((folding_with(bias_of=lambda s, b, m, beta: s * (b + m) + beta),), "not added"),
         ((folding_with(bias_of=lambda s, b, m, beta: s * (b - m + beta)),), "beta comes last"),
         ((lambda *a: folding(*a)[0],), "return weight, bias"),
+        ((lambda *a: [np.round(part, 3) for part in folding(*a)],), "all digits"),
     ],
     "smallest_batch": [
         ((2, 1, 1), "+1 and -1"),
@@ -521,7 +528,7 @@ WRONG = {
         (("a", layers.formula(moves=lambda self: True)), "Only training may"),
         (("a", layers.formula(moves=lambda self: False)), "do not move"),
         (("a", layers.formula(moves=lambda self: autograd.is_recording())), "Only training may"),
-        (("a", layers.formula(moves=layers.both_modes)), "not for recording"),
+        (("a", layers.MOVES_IN_BOTH_MODES), "not for recording"),
         (("a", layers.NO_EPS_IN_PREDICTION), "eps has no effect"),
         (("a", layers.InPlainArrays), "not saved"),
         (("a", layers.InTheClass), "nothing of others"),
@@ -542,5 +549,6 @@ WRONG = {
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var) + eps)), "under the root"),
         (("c", frozen_averages), "move in training"),
         (("c", prediction_detached), "through the other branch"),
+        (("c", switched_off), "put back what they switch"),
     ],
 }
