@@ -500,7 +500,8 @@ def cifar_resnet(trial, make):
         "three strides": "The first stage keeps the size; only stages 2 and 3 halve it.",
     }
     mistakes = _makers(_cifar_resnet, hints)
-    n, num_classes = trial.integer(2, 3), trial.integer(3, 9)  # not the default of ten
+    n = trial.integer(3, 4)  # with two blocks, one repeated n - 1 times would look like two
+    num_classes = trial.integer(3, 9)  # not the default of ten
     for case, arguments, colours in [
         ("8 layers, one colour", (8,), 1),
         ("deeper, other classes, three colours", (6 * n + 2, num_classes), 3),

@@ -283,6 +283,18 @@ def cifar(
     return make
 
 
+def cifar_repeated(depth, num_classes=10):
+    """From its second block on, each stage repeats one and the same block."""
+    layers = list(cifar()(depth, num_classes))
+    n = (depth - 2) // 6
+    net = nn.Sequential()
+    net.add(*layers[:3])
+    for first in (3, 3 + n, 3 + 2 * n):
+        net.add(layers[first], *layers[first + 1 : first + 2] * (n - 1))
+    net.add(*layers[-2:])
+    return net
+
+
 class CifarNet(nn.Block):
     """Layers by name, the dense layer made first."""
 
@@ -472,6 +484,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "cifar_resnet": [
         ((cifar(n=lambda depth: (depth - 2) // 3),), "there are too many of them"),
         ((cifar(n=lambda depth: 1),), "there are too few of them"),
+        ((cifar_repeated,), "Does one serve twice?"),
         ((cifar(row_of=nn.HybridSequential),), "nn.Sequential"),
         ((cifar(bias=True),), "No convolution has a bias"),
         ((cifar(widths=(16, 32, 32), shortcut=Padded),), "does the message complain"),
