@@ -3,7 +3,7 @@
 import inspect
 
 from d2lutils import checks as check
-from d2lutils.checks import blocks
+from d2lutils.checks import blocks, engine
 
 import pytest
 from answers import lesson03, lesson04
@@ -134,3 +134,22 @@ def test_equal_outputs_are_not_enough(name, what, say):
 def test_a_counter_of_ones_own_is_no_fault(name, say):
     said = say(name, around(Counting)(RIGHT[name][0][-1]))
     assert EXERCISES[name].state == "right", said
+
+
+@pytest.mark.parametrize("disturbed, state", [(1, "right"), (99, "not right yet")])
+def test_other_numbers_are_tried_where_a_relu_went_the_other_way(
+    say, monkeypatch, disturbed, state
+):
+    step, calls = engine.Trial.step, []
+
+    def disturbing(trial, block, X, dY, hints=None):
+        calls.append(block)
+        found = step(trial, block, X, dY, hints)
+        times = len(calls) // 2  # a learner's block and a right one in turn
+        return found._replace(dX=2 * found.dX) if len(calls) % 2 and times < disturbed else found
+
+    monkeypatch.setattr(engine.Trial, "step", disturbing)
+    said = say("only_grows", RIGHT["only_grows"][0][-1])
+    assert EXERCISES["only_grows"].state == state and len(calls) == (4 if disturbed == 1 else 6), (
+        said
+    )

@@ -71,6 +71,12 @@ def of_layers(*layers):
     return lambda m, theta: sequential(*(layer(int(m * theta)) for layer in layers))
 
 
+def pooled_slowly(m, theta):
+    """The pooling moves by one pixel, not by two."""
+    layers = nn.BatchNorm(), relu(), conv(int(m * theta), 1)
+    return sequential(*layers, nn.AvgPool2D(2, strides=1))
+
+
 # --- 4.7 ---
 
 
@@ -219,6 +225,17 @@ class Appending(nn.Block):
         return np.concatenate((X, new), axis=-3)
 
 
+class Fixed(Appending):
+    """It takes the growth rate for the number of channels that come in."""
+
+    def __init__(self, num_convs, growth_rate):
+        super().__init__(0, growth_rate)
+        for i in range(num_convs):
+            inputs = (i + 1) * growth_rate
+            convolution = conv(growth_rate, in_channels=inputs)
+            self.layers.add(sequential(nn.BatchNorm(), relu(), convolution))
+
+
 def joining(join):
     return type("Joining", (Appending,), {"join": lambda self, X, new: join(X, new)})
 
@@ -326,6 +343,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((of_width(lambda m, theta: int(m * theta) - 1),), "BN, ReLU, 1x1 conv"),
         ((lambda m, theta: DenseBlock(1, int(m * theta)),), "BN, ReLU, 1x1 conv"),
         ((lambda m, theta: "block",), "Return a block"),
+        ((pooled_slowly,), "Which layers change height and width"),
         (
             (of_layers(lambda w: conv(w, 1), lambda w: relu(), lambda w: nn.AvgPool2D()),),
             "normalization is missing",
@@ -391,6 +409,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", Appending), "belongs to the transition"),
         (("d", joining(lambda X, new: new)), "the channels grow"),
         (("d", Filling), "build a new one"),
+        (("d", Fixed), "A shape was fixed"),
         (("d", joining(lambda X, new: np.concatenate([X, new], dim=1))), "PyTorch's word"),
     ],
     "only_the_last": [
