@@ -51,13 +51,16 @@ class BatchNorm(nn.Block):
     """`batch_norm` with parameters and running statistics, all of them saved, cast and moved.
 
     num_features: the number of channels C. num_dims: 2 for inputs (N, C), 4 for (N, C, H, W).
-    Raises ValueError for another num_dims and for an input of another shape.
+    Raises ValueError for another num_dims, for an eps or a momentum that makes no sense, and for an
+    input of another shape.
     """
 
     def __init__(self, num_features, num_dims, eps=1e-5, momentum=0.9):
         super().__init__()
         if num_dims not in (2, 4):
             raise ValueError(f"num_dims must be 2 (dense) or 4 (convolution), not {num_dims!r}.")
+        if not (eps >= 0 and 0 <= momentum <= 1):
+            raise ValueError(f"eps must be >= 0, momentum in [0, 1], not {eps} and {momentum}.")
         self.eps, self.momentum = eps, momentum
         shape = (1, num_features) + (1,) * (num_dims - 2)
         fixed = {"shape": shape, "differentiable": False}

@@ -1,6 +1,11 @@
-"""One palette and the few pictures that more than one notebook draws."""
+"""One palette, the few pictures that more than one notebook draws, and how a figure is shown."""
+
+import base64
+import html
+import io
 
 from d2l import mxnet as d2l
+from IPython.display import display
 
 plt = d2l.plt
 COLORS = {
@@ -35,3 +40,19 @@ def plot_history(history, label="", color=None, axes=None):
         ax.grid(alpha=0.3)
     axes[0].legend(frameon=False)
     return axes
+
+
+def show(alt):
+    """Show the current figure. alt: one sentence that says what it shows, for those who cannot see it.
+
+    JupyterLab and exports to HTML take the picture with its sentence, other programs the plain PNG.
+    Raises ValueError when the sentence is empty.
+    """
+    if not alt.strip():
+        raise ValueError("alt must say in a sentence what the figure shows.")
+    file = io.BytesIO()
+    plt.gcf().savefig(file, bbox_inches="tight")
+    plt.close()
+    png = base64.b64encode(file.getvalue()).decode()
+    picture = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
+    display({"image/png": png, "text/html": picture, "text/plain": alt}, raw=True)

@@ -389,6 +389,12 @@ def test_another_number_of_dimensions_is_refused(num_dims):
         BatchNorm(3, num_dims)
 
 
+@pytest.mark.parametrize(("eps", "momentum"), [(-1e-5, 0.9), (1e-5, 1.1), (1e-5, -0.1)])
+def test_settings_that_make_no_sense_are_refused(eps, momentum):
+    with pytest.raises(ValueError, match=rf"not {eps} and {momentum}\."):
+        BatchNorm(3, 4, eps, momentum)
+
+
 @pytest.mark.parametrize(
     ("num_dims", "shape", "expected"),
     [

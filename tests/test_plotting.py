@@ -1,9 +1,10 @@
 """The picture of a history, and colours that one can tell apart."""
 
+import base64
 import itertools
 
 from d2lutils import History
-from d2lutils.plotting import COLORS, plot_history, plt
+from d2lutils.plotting import COLORS, plot_history, plt, show
 
 import numpy
 import pytest
@@ -106,3 +107,21 @@ def test_a_line_stands_out_from_white_paper(name):
     ]
     luminance = numpy.dot(linear, [0.2126, 0.7152, 0.0722])
     assert 1.05 / (luminance + 0.05) >= 3  # WCAG 2.2, success criterion 1.4.11
+
+
+def test_a_figure_is_shown_with_a_sentence_for_those_who_cannot_see_it(monkeypatch):
+    shown = []
+    monkeypatch.setattr("d2lutils.plotting.display", lambda data, raw: shown.append((data, raw)))
+    plt.plot([1, 2])
+    show('The loss falls, "fast" & far.')
+    ((data, raw),) = shown
+    assert raw and data["text/plain"] == 'The loss falls, "fast" & far.'
+    assert 'alt="The loss falls, &quot;fast&quot; &amp; far."' in data["text/html"]
+    assert f"base64,{data['image/png']}" in data["text/html"]
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert plt.get_fignums() == []
+
+
+def test_a_figure_without_a_sentence_is_refused():
+    with pytest.raises(ValueError, match="alt must say in a sentence what the figure shows"):
+        show(" ")

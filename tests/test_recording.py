@@ -185,7 +185,12 @@ def test_a_divergence_stays_and_text_stays_text(here, tmp_path):
     assert rows.loss.isna().tolist() == [False, True, False, True]
 
 
-@pytest.mark.parametrize("seeds", [0, -1, 1.5, "2"])
+def test_the_number_of_seeds_may_be_one_of_numpy(tmp_path):
+    record(tiny(), tmp_path / "tiny.csv", numpy.int64(1), "")
+    assert set(read(tmp_path / "tiny.csv", "tiny").seed) == {0}
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 1.5, "2", True])
 def test_a_number_of_seeds_that_makes_no_sense_is_refused(tmp_path, seeds):
     with pytest.raises(ValueError, match=f"seeds must be a positive integer, not {seeds!r}"):
         record(tiny(), tmp_path / "results" / "tiny.csv", seeds, "")

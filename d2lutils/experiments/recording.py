@@ -23,6 +23,7 @@ import pandas
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
+from ..data import is_integer
 from ..runtime import physical_cores, seed_everything
 
 
@@ -57,8 +58,9 @@ def record(experiment, path, seeds, command):
     not depend on how many there are. Finished runs are kept in NAME.unfinished.json until all are
     done: called again after a cut, it goes on from there. (After a change of code, delete it.)
     """
-    if not isinstance(seeds, int) or seeds < 1:
+    if not is_integer(seeds) or seeds < 1:
         raise ValueError(f"seeds must be a positive integer, not {seeds!r}.")
+    seeds = int(seeds)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished.json")
     about = _about(experiment, seeds, command)
