@@ -1,11 +1,11 @@
-"""What every network is made with: layers in a row, He initialization, the number of parameters."""
+"""Helpers for every network: layers in a row, He initialization, the number of parameters."""
 
 from mxnet import gluon, init
 from mxnet.gluon import nn
 
 
 def sequential(*layers):
-    """The layers in a row. The net can be compiled (`hybridize`) if each of the layers can."""
+    """A net that applies the layers in order. `hybridize` compiles it if every layer allows that."""
     hybrid = all(isinstance(layer, gluon.HybridBlock) for layer in layers)
     net = nn.HybridSequential() if hybrid else nn.Sequential()
     net.add(*layers)
@@ -13,7 +13,7 @@ def sequential(*layers):
 
 
 def he(scale=1.0):
-    """He initialization: normal weights of variance 2 / (inputs of a unit), multiplied by `scale`.
+    """He initialization: normal weights of variance 2 / (inputs per unit), multiplied by `scale`.
 
     Source: He et al. 2015b, section 2.2, equation 10.
     """
@@ -21,6 +21,6 @@ def he(scale=1.0):
 
 
 def count(net):
-    """How many numbers the net trains, running statistics left out. Its shapes must be known:
-    call the net once first."""
+    """The number of trainable parameters, without running statistics. Call the net on an input
+    first, so that all shapes are known."""
     return sum(p.data().size for p in net.collect_params().values() if p.grad_req != "null")

@@ -116,7 +116,7 @@ def test_each_normalization_has_its_name():
 
 
 def test_groups_that_do_not_divide_the_channels_are_refused():
-    with pytest.raises(ValueError, match="8 channels do not fall into 3 equal groups"):
+    with pytest.raises(ValueError, match="8 channels cannot be split into 3 equal groups"):
         GroupNorm(8, 3)
 
 
