@@ -526,12 +526,12 @@ WRONG = {
     "predicting_changes": [
         (("b", layers.Kept), "not move at all"),
         (("a", layers.formula(moves=lambda self: True)), "Only training may"),
-        (("a", layers.formula(moves=lambda self: False)), "do not move"),
+        (("a", layers.formula(moves=lambda self: False)), "do not change"),
         (("a", layers.formula(moves=lambda self: autograd.is_recording())), "Only training may"),
         (("a", layers.MOVES_IN_BOTH_MODES), "not for recording"),
         (("a", layers.NO_EPS_IN_PREDICTION), "eps has no effect"),
         (("a", layers.InPlainArrays), "not saved"),
-        (("a", layers.InTheClass), "nothing of others"),
+        (("a", layers.InTheClass), "Every new layer starts"),
     ],
     "asks_recording": [
         (("d", batch_norm), "before it is called"),
@@ -549,6 +549,6 @@ WRONG = {
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var) + eps)), "under the root"),
         (("c", frozen_averages), "move in training"),
         (("c", prediction_detached), "through the other branch"),
-        (("c", switched_off), "put back what they switch"),
+        (("c", switched_off), "switches back at the end"),
     ],
 }

@@ -435,7 +435,7 @@ RIGHT = {
 WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "block_by_hand": [
         (((1, 2, 3),), "each number by itself"),
-        (((0, 4),), "too little"),
+        (((0, 4),), "one too many"),
         (("none, none, four",), "its type"),
     ],
     "why_deeper_is_worse": [
@@ -457,9 +457,9 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((bottleneck(last=1),), "4 * num_channels channels"),
         ((lambda c, p, s: Residual(4 * c, p, s),), "Compare the weights"),
         ((bottleneck(norm=lambda c: OwnNorm(c, False, False)),), "keeps a running mean"),
-        ((bottleneck(norm=lambda c: OwnNorm(c, moving=False)),), "moves its running mean"),
+        ((bottleneck(norm=lambda c: OwnNorm(c, moving=False)),), "change its running mean"),
         ((WithoutReLU,), "leaves out its ReLU"),
-        ((bottleneck(more=[nn.Dropout(0.5)]),), "while training"),
+        ((bottleneck(more=[nn.Dropout(0.5)]),), "in training mode"),
         ((IdleTwins,), "does nothing"),
         ((BottleneckByHand(4),), "not what it made"),
     ],
@@ -484,12 +484,12 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "cifar_resnet": [
         ((cifar(n=lambda depth: (depth - 2) // 3),), "there are too many of them"),
         ((cifar(n=lambda depth: 1),), "there are too few of them"),
-        ((cifar_repeated,), "Does one serve twice?"),
+        ((cifar_repeated,), "Is one used twice?"),
         ((cifar(row_of=nn.HybridSequential),), "nn.Sequential"),
         ((cifar(bias=True),), "No convolution has a bias"),
         ((cifar(widths=(16, 32, 32), shortcut=Padded),), "does the message complain"),
         ((cifar(Filled),), "build a new one"),
-        ((cifar(Remembering),), "Print what stands in that line"),
+        ((cifar(Remembering),), "Print the values in that line"),
         ((cifar(last=lambda num_classes: nn.Dense(10)),), "dense layer at the end"),
         (
             (cifar(last=lambda num_classes: nn.Dense(num_classes, use_bias=False)),),
@@ -512,7 +512,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("a", Residual), "weight of exactly zero"),
         (("b", Residual), "with ReLU(x)"),
         (("d", Residual), "512 numbers"),
-        (("c", NormedShortcut), "One normalization too many"),
+        (("c", NormedShortcut), "a normalization too many"),
     ],
     "shared_norm": [
         (("b", Residual), "0.00003"),

@@ -409,8 +409,8 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", Appending), "belongs to the transition"),
         (("d", joining(lambda X, new: new)), "the channels grow"),
         (("d", Filling), "build a new one"),
-        (("d", Fixed), "A shape was fixed"),
-        (("d", joining(lambda X, new: np.concatenate([X, new], dim=1))), "PyTorch's word"),
+        (("d", Fixed), "inputs of another shape"),
+        (("d", joining(lambda X, new: np.concatenate([X, new], dim=1))), "PyTorch's name"),
     ],
     "only_the_last": [
         (("b", Collecting), "appends 12 channels"),
