@@ -321,7 +321,10 @@ def test_setting_twice_is_quiet():
             {"mxnet": "raise OSError('libgomp.so.1: cannot open shared object file')"},
             "libgomp.so.1",
         ),
-        ({"mxnet": EMPTY_LIBRARY}, "library is damaged or built for another system (/there/libmxnet.so:"),
+        (
+            {"mxnet": EMPTY_LIBRARY},
+            "library is damaged or built for another system (/there/libmxnet.so:",
+        ),
         ({"mxnet": "raise OSError('libopenblas.so.0: cannot open shared')"}, "library is damaged"),
         ({"mxnet": "raise RuntimeError('Not found.\\nList:')"}, "system (Not found.): lay the"),
         ({"mxnet": "import no_such_thing"}, "No module named 'no_such_thing'"),

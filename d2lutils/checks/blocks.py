@@ -55,6 +55,9 @@ WITHOUT_RELU = (
     'nn.Activation("relu") instead.'
 )
 NOT_INITIALIZED = "Do not call initialize(): the text asks for a block that is not initialized."
+CALLED_AGAIN = (
+    "A second call makes another network: does the first one change a list it should not?"
+)
 SHARED = "Make new layers in each call: two blocks must not share a layer."
 STILL = (
     "Each normalization should change its running mean and variance in training mode. (With "
@@ -95,6 +98,7 @@ class Tried:
             fixed = self.statistics if key[0] in ("mean", "var") else self.fixed
             (fixed if p.grad_req == "null" else self.trained)[p] = tuple(key)
         self.counts = Counter(self.trained.values())
+        self.size = len(self.block.collect_params().values())
         self.numbers = {p: p.data().copy() for p in self.statistics}
 
     def restore(self):
@@ -179,6 +183,9 @@ def same(
             raise
         _same_gradients(trial, case, theirs, nearest)
         again = trial.call(_called_with(make, arguments), what=what).collect_params().values()
+        trial.holds(
+            f"{case}: called again, it makes the same", len(again) == theirs.size, CALLED_AGAIN
+        )
         shared = {*theirs.trained} & {*again}
         trial.holds(f"{case}: each call makes a new block", not shared, SHARED)
         if not initialized:

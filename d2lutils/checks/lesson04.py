@@ -604,7 +604,7 @@ def densenet_bc(trial, make):
 # --- 4.8 ---
 
 
-def _thin(num_channels, growth_rate, num_convs, last=-1, end=_norm_relu, **rule):
+def _thin(num_channels=16, growth_rate=12, num_convs=(3, 3, 3), last=-1, end=_norm_relu, **rule):
     """What the specimen 4.8a builds, repaired; the keywords make mistaken ones."""
     dense_blocks = [DenseBlock(n, growth_rate) for n in num_convs]
     widths = _widths(num_channels, growth_rate, num_convs, **rule)[:last]
@@ -659,13 +659,19 @@ THIN = [
 )
 def too_wide(trial, hypothesis_a, thin_net):
     """hypothesis_a: a letter; thin_net(num_channels, growth_rate, num_convs): the repaired builder."""
-    for case, number in (("three blocks", 3), ("two blocks", 2), ("four blocks", 4)):
+    for case, number in (
+        ("three blocks", 3),
+        ("two blocks", 2),
+        ("four blocks", 4),
+        ("default", 0),
+    ):
         # two odd numbers to halve: 3 modulo 4 channels, to which 0 modulo 4 are appended
         arguments = {
             "num_channels": 4 * trial.integer(3, 4) + 3,  # so many that no two mistakes agree
             "growth_rate": 4 * trial.integer(2, 3),
             "num_convs": tuple(trial.integer(2, 3) for _ in range(number)),
         }
+        arguments = arguments if number else {}
         blocks.same(
             trial,
             case,
