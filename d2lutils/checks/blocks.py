@@ -289,7 +289,7 @@ def _in_words(kind, short, shape):
     if kind == "weight":
         return f"an array of weights of shape {shape}"
     word = {"gamma": "normalization", "mean": "running mean", "var": "running variance"}
-    return f"a {word.get(kind, 'bias')} for {short[0] if short else 1} channels"
+    return f"a {word.get(kind, 'bias')} of {short[0] if short else 1} channels"
 
 
 def _same_output(trial, case, mode, theirs, rights, hint):
