@@ -232,7 +232,7 @@ RIGHT = {
     "what_comes_out": [("c",), (" (C) ",)],
     "layer_norm": [(ln(),), (ln_by_loop,), (ln_flat,), (ln_of_mxnet,)],
     "normalized_backward": [(backward,), (backward_in_numpy,)],
-    "largest_rate": [(0.1, 1), (0.3 / 3, "1.5"), (np.array([0.15]), [1.0])],
+    "largest_rate": [(0.1, 1), (0.09, 0.8), (0.3 / 3, "1.5"), (np.array([0.15]), [1.0])],
     "group_norm": [
         (gn, shaped_gamma),
         (gn_by_loop, gn_backward_by_autograd),
@@ -344,5 +344,6 @@ WRONG = {
         (("b", lambda a, b, m: (a + b) / 2), "Two weights"),
         (("b", lambda a, b, m: 0.9 * a + 0.1 * b), "not always 0.9"),
         (("b", lambda a, b, m: np.round(m * a + (1 - m) * b, 3)), "all digits"),
+        (("b", lambda a, b, m: np.where(a == 0, b, m * a + (1 - m) * b)), "add up to one"),
     ],
 }

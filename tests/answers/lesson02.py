@@ -3,7 +3,7 @@
 from d2lutils import batch_norm, batches
 
 import numpy
-from mxnet import autograd, gluon, np
+from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import nn
 
 from . import layers
@@ -309,6 +309,18 @@ def with_frozen_parameters(net, X, batch_size):
 # --- 2.7d ---
 
 
+def by_mxnet(X, gamma, beta, moving_mean, moving_var, eps, momentum):
+    """The output by MXNet's operator, which has no gradient for the statistics."""
+    flat = [array.reshape(-1).copy() for array in (gamma, beta, moving_mean, moving_var)]
+    training = autograd.is_training()
+    Y = npx.batch_norm(X, *flat, eps=eps, fix_gamma=False, use_global_stats=not training)
+    if training:
+        _, moving_mean, moving_var = batch_norm(
+            X, gamma, beta, moving_mean, moving_var, eps, momentum
+        )
+    return Y, moving_mean, moving_var
+
+
 def by_mode(trains):
     """batch_norm with another question for its branch."""
 
@@ -389,7 +401,12 @@ RIGHT = {
     ],
     "forgets": [("d", layer) for layer in layers.RIGHT],
     "predicting_changes": [("a", layer) for layer in layers.RIGHT],
-    "asks_recording": [("c", batch_norm), ("c", spelled_out), ("c", picture_norm())],
+    "asks_recording": [
+        ("c", batch_norm),
+        ("c", spelled_out),
+        ("c", picture_norm()),
+        ("c", by_mxnet),
+    ],
 }
 
 WRONG = {

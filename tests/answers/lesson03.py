@@ -30,13 +30,13 @@ class Sum(nn.Block):
 class OwnNorm(nn.Block):
     """A normalization with PyTorch's names, which counts. Without moving statistics it is wrong."""
 
-    def __init__(self, num_features, statistics=True, moving=True):
+    def __init__(self, num_features, statistics=True, moving=True, less=0):
         super().__init__()
         ours, fixed = {"shape": (num_features,)}, {"differentiable": False}
         self.weight = self.params.get("weight", init="ones", **ours)
         self.bias = self.params.get("bias", init="zeros", **ours)
         self.steps = self.params.get("steps", shape=(1,), init="zeros", **fixed)
-        self.statistics, self.moving = statistics, moving
+        self.statistics, self.moving, self.less = statistics, moving, less
         if statistics:
             self.average = self.params.get("average", init="zeros", **ours, **fixed)
             self.spread = self.params.get("spread", init="ones", **ours, **fixed)
@@ -44,7 +44,8 @@ class OwnNorm(nn.Block):
     def forward(self, X):
         axes = {"axis": (0, 2, 3)}
         mean = X.mean(**axes)
-        var = np.square(X - X.mean(**axes, keepdims=True)).mean(**axes)
+        values = X.size // X.shape[1]  # that share a mean; less=1: the unbiased variance
+        var = np.square(X - X.mean(**axes, keepdims=True)).sum(**axes) / (values - self.less)
         if self.statistics and not autograd.is_training():
             mean, var = self.average.data(), self.spread.data()
         elif self.moving:
@@ -180,11 +181,16 @@ class PreActPaused(PreAct):
         return X + self.conv2(npx.relu(self.bn2(self.conv1(Y))))
 
 
-def preact_in_a_row(num_channels, projection=False, strides=1):
-    """The projection reads x; all of F in one row of layers."""
+def preact_in_a_row(num_channels, projection=False, strides=1, less=0):
+    """The projection reads x; all of F in one row of layers. less=1: the second variance is unbiased."""
     layers = [nn.BatchNorm(), relu(), conv(num_channels, 3, strides)]
-    body = sequential(*layers, nn.BatchNorm(), relu(), conv(num_channels))
+    second = OwnNorm(num_channels, less=1) if less else nn.BatchNorm()
+    body = sequential(*layers, second, relu(), conv(num_channels))
     return Sum(body, conv(num_channels, 1, strides) if projection else None, end=None)
+
+
+def preact_unbiased(num_channels, projection=False, strides=1):
+    return preact_in_a_row(num_channels, projection, strides, less=1)
 
 
 def preact_strided(num_channels, projection=False, strides=2):
@@ -468,6 +474,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((PreActBiased,), "No convolution has a bias"),
         ((PreActTwice,), "does nothing"),
         ((PreActPaused,), "hide what they touch"),
+        ((preact_unbiased,), "in training mode"),
     ],
     "smallest_picture": [
         ((32,), "single position"),

@@ -160,7 +160,14 @@ def refusing(condition):
 # --- 4.8a and 4.8d ---
 
 
-def thin_net(num_channels, growth_rate, num_convs, last=(nn.BatchNorm, relu), start=1, most=9):
+def thin_net(
+    num_channels=16,
+    growth_rate=12,
+    num_convs=(3, 3, 3),
+    last=(nn.BatchNorm, relu),
+    start=1,
+    most=9,
+):
     """The specimen, repaired. Both exercises want the same. most: how many transitions halve."""
     net = sequential(conv(start * num_channels))
     for i, n in enumerate(num_convs):
@@ -173,10 +180,18 @@ def thin_net(num_channels, growth_rate, num_convs, last=(nn.BatchNorm, relu), st
     return net
 
 
+def emptied(num_channels=16, growth_rate=12, num_convs=[3, 3, 3]):  # noqa: B006
+    """Every other call finds the default list empty."""
+    net = thin_net(num_channels, growth_rate, tuple(num_convs))
+    if isinstance(num_convs, list):
+        num_convs[:] = [] if num_convs else [3, 3, 3]
+    return net
+
+
 class ThinNet(nn.Block):
     """The same in other words, with the course's own normalization."""
 
-    def __init__(self, num_channels, growth_rate, num_convs):
+    def __init__(self, num_channels=16, growth_rate=12, num_convs=(3, 3, 3)):
         super().__init__()
         self.parts = nn.Sequential()
         self.parts.add(nn.Conv2D(num_channels, 3, padding=1, use_bias=False))
@@ -400,6 +415,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", thin_net), "Pooling changes"),
         (("d", thin_net), "first go wrong"),
         (("b", lambda *numbers: thin_net(*numbers, start=2)), "Part by part"),
+        (("b", emptied), "A second call"),
         (("b", lambda *numbers: thin_net(*numbers, last=(nn.BatchNorm,))), "The layers are there"),
         (("b", lambda *numbers: thin_net(*numbers, most=2)), "Part by part"),
     ],
