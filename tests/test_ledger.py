@@ -254,6 +254,27 @@ def swing():
     yield lab, "averaging**", *mean_and_spread(end.averaged)
 
 
+def swing_rates():
+    rows = experiments.load("swing_rates")
+    largest, smallest = rows.lr.max(), rows.lr.min()
+    yield "06_test_accuracy", "control", largest, smallest
+
+    def gap_and_falls(runs):
+        late, steps = runs[runs.epoch > 5], runs.groupby("seed").recalibrated.diff()
+        gap = (late.recalibrated - late.test_accuracy).mean()
+        return f"{gap:.3f}", (steps[runs.epoch > 6] < 0).sum(), (runs.epoch > 6).sum()
+
+    constant = experiments.load("swing")
+    constant = constant[constant.schedule == "constant"]
+    gap, falls, cases = gap_and_falls(rows[rows.lr == largest])
+    slow = rows[rows.lr == smallest]
+    small_gap, falls_once, _ = gap_and_falls(slow)
+    assert falls_once == 1
+    text = gap, gap_and_falls(constant)[0], constant.lr.max(), falls, cases, small_gap
+    reached = slow[slow.epoch > 5].recalibrated.mean()
+    yield "06_test_accuracy", "tenth of the rate nothing", *text, f"{reached:.3f}"
+
+
 EXPERIMENTS = (
     learning_rates,
     momentum,
@@ -264,6 +285,7 @@ EXPERIMENTS = (
     noise,
     networks,
     swing,
+    swing_rates,
 )
 
 
