@@ -28,7 +28,7 @@ class Sum(nn.Block):
 
 
 class OwnNorm(nn.Block):
-    """A normalization with PyTorch's names, which counts. Without moving statistics it is wrong."""
+    """A normalization with PyTorch's names, which counts. Without running statistics it is wrong."""
 
     def __init__(self, num_features, statistics=True, moving=True, less=0):
         super().__init__()
@@ -506,7 +506,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     ],
     "shapes_differ": [
         (("a", Halving), "With padding 1"),
-        (("c", Halving), "The channels agree"),
+        (("c", Halving), "the same number of channels"),
         (("d", Halving), "leaves the shape"),
         (("b", half_halving), "still there"),
     ],
