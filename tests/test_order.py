@@ -40,22 +40,24 @@ def parts(path):
     ]
 
 
+def code(source, metadata=None):
+    return nbformat.v4.new_code_cell(source, metadata=metadata or {})
+
+
 def run(path, steps):
     """Execute (title, cells) one after the other in one kernel, and say where it stopped."""
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3"}})
+    steps = [(title, code(cell.source, cell.metadata)) for title, cells in steps for cell in cells]
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    notebook = nbformat.v4.new_notebook(
+        cells=[cell for _, cell in steps], metadata={"kernelspec": kernel}
+    )
     client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}})
-    count = itertools.count()
     with client.setup_kernel():
-        for title, cells in steps:
-            for cell in cells:
-                try:
-                    client.execute_cell(nbformat.from_dict(cell), next(count))
-                except CellExecutionError as error:
-                    pytest.fail(f"{path.name}, {title}:\n\n{error}", pytrace=False)
-
-
-def code(source):
-    return nbformat.v4.new_code_cell(source)
+        for i, (title, cell) in enumerate(steps):
+            try:
+                client.execute_cell(cell, i)
+            except CellExecutionError as error:
+                pytest.fail(f"{path.name}, {title}:\n\n{error}", pytrace=False)
 
 
 def back_to_front(path):
