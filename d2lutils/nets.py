@@ -1,4 +1,6 @@
-"""What every network is made with: layers in a row, He initialization, the number of parameters."""
+"""What every network is made with: layers in a row, He initialization; and counts of its size."""
+
+import math
 
 from mxnet import gluon, init
 from mxnet.gluon import nn
@@ -24,3 +26,28 @@ def count(net):
     """How many numbers the net trains, running statistics left out. Its shapes must be known:
     call the net once first."""
     return sum(p.data().size for p in net.collect_params().values() if p.grad_req != "null")
+
+
+def multiply_adds(net, X):
+    """How many multiplications, each with an addition, the net needs for the batch X.
+
+    Counts convolutions and dense layers: each weight once for every position of the layer's output,
+    zeros around the image included. Biases, normalizations, activations and pooling are left out.
+    The net is left uncompiled (`hybridize(False)`): in a compiled one, layers cannot be watched.
+    """
+    counts, hooks = [], []
+
+    def add(layer, inputs, output):
+        positions = output.size // layer.weight.shape[0]  # images, times height and width
+        counts.append(positions * math.prod(layer.weight.shape))
+
+    def watch(layer):
+        if isinstance(layer, nn.Conv2D | nn.Dense):
+            hooks.append(layer.register_forward_hook(add))
+
+    net.hybridize(False)
+    net.apply(watch)
+    net(X)
+    for hook in hooks:
+        hook.detach()
+    return sum(counts)
