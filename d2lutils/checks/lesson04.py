@@ -91,7 +91,7 @@ what_it_saves = choice(
     hints=(
         "A training step holds the weights, their gradients and momentum, and the activations. "
         "Which of these grow with the size of the images?",
-        "Section 6 of the lesson, in MiB for a batch of 128: activations about @D@ (DenseNet) and @R@ "
+        "Section 6 of the lesson, in MiB for a batch of 128: activations about 88 (DenseNet) and 66 "
         "(ResNet-18), the rest 9 and 128. What are the two sums if the images have 49 times the area?",
     ),
     options={
@@ -108,7 +108,7 @@ what_it_saves = choice(
         "c": (
             False,
             "Activations grow with the batch, parameters do not: a larger batch is worse for "
-            "DenseNet, not better. At 32x32 its step needs more from some @E@ images on.",
+            "DenseNet, not better. At 32x32 its step needs more from some 900 images on.",
         ),
         "d": (
             True,
@@ -715,8 +715,8 @@ JOINTS = [
     options={
         "a": (
             False,
-            "It may be any number. The two are equal here, and that is why nothing crashes, but not "
-            "what is wrong.",
+            "The growth rate may be any number. The two are equal here, which is why nothing "
+            "crashes, but not what is wrong.",
         ),
         "b": (False, "Height and width stay the same: the padding is right."),
         "c": (False, "Pooling belongs to the transition. A dense block keeps the size."),
