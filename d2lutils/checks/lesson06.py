@@ -803,7 +803,7 @@ def renewed_too_early(trial, hypothesis_a, function):
 
 @exercise(
     "6.6b",
-    "Zoo: the report is better than the network",
+    "Zoo: a report too good to be true",
     hints=(
         "In which mode is the net when its scores on the test images are computed?",
         "Two lines are too far to the right: compute test_scores and accuracy outside of `with "
@@ -824,7 +824,11 @@ def renewed_too_early(trial, hypothesis_a, function):
             False,
             "500 test images are few, but both numbers come from the same 500 images.",
         ),
-        "d": (False, "One step changes the accuracy a little, not by this much."),
+        "d": (
+            False,
+            "One step changes the accuracy, too, but by far less: call evaluate() before and after "
+            "a step.",
+        ),
     },
 )
 def looked_while_recording(trial, hypothesis_b, function):

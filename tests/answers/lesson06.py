@@ -634,7 +634,7 @@ WRONG = {
     "looked_while_recording": [
         (("a", looking_before), "the training batch alone"),
         (("c", looking_before), "the same 500 images"),
-        (("d", looking_before), "not by this much"),
+        (("d", looking_before), "but by far less"),
         (("b", specimen), "accuracy in training mode"),
         (("b", looking_in_train_mode), "accuracy in training mode"),
         (("b", looking_twice), "leave no trace"),
