@@ -5,14 +5,14 @@ answer; `summary("01")` lists the exercises that were right at least once since 
 answer, however wrong, makes a check raise an error.
 """
 
-from . import lesson01, lesson02, lesson03, lesson04
+from . import lesson01, lesson02, lesson03, lesson04, lesson06
 from .engine import Exercise, hint
 
-LESSONS = {"01": lesson01, "02": lesson02, "03": lesson03, "04": lesson04}
+LESSONS = {"01": lesson01, "02": lesson02, "03": lesson03, "04": lesson04, "06": lesson06}
 
 
 def exercises(lesson):
-    """The exercises of a lesson, "01" to "04", by name, in order."""
+    """The exercises of a lesson, such as "01", by name, in order."""
     found = vars(LESSONS[lesson]).items()
     return {name: value for name, value in found if isinstance(value, Exercise)}
 
@@ -22,7 +22,7 @@ for _lesson in LESSONS:  # so that check.layer_norm works, whatever its lesson
 
 
 def summary(lesson=None):
-    """Print which exercises of a lesson, "01" to "04", are done: those that were right once."""
+    """Print which exercises of a lesson, such as "01", are done: those that were right once."""
     if lesson not in LESSONS:
         print(f"There is no lesson {lesson!r}: choose one of {', '.join(LESSONS)}, in quotes.")
         return
