@@ -22,7 +22,8 @@ TEXTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in sorted(fol
 
 # What a notebook builds and d2lutils ships.
 BUILT = {
-    "00_start_here": {"lenet"},
+    "00_start_here": set(),
+    "00b_the_tools": {"lenet"},
     "01_batch_norm_from_scratch": {"batch_norm", "batch_norm_backward", "BatchNorm"},
     "02_batch_norm_with_gluon": {"load_parameters", "norm_last"},
     "03_resnet": {"Residual", "resnet18"},
