@@ -17,23 +17,23 @@ NO_GAMMA = "These are the normalized values. gamma and beta come after them."
     "1.1",
     "A batch by hand",
     hints=(
-        "Two pictures of one channel: all eight numbers share one mean, 5, and one variance.",
+        "Two images of one channel: all eight numbers share one mean, 5, and one variance.",
         "The squared distances from 5 are 36, 36 and six times 0: the variance is 72 / 8 = 9, "
-        "so the standard deviation is 3. Then times gamma, plus beta.",
+        "so the standard deviation is 3. Then multiply by gamma and add beta.",
     ),
 )
 def batch_by_hand(trial, numbers):
-    """numbers: the eight of the output, in the order of the input, in any nesting."""
+    """numbers: the eight numbers of the output, in the order of the input, flat or nested."""
     X = numpy.array([5.0, 5, 5, 11, 5, 5, 5, -1])
     gamma, beta = 4, 1
     if isinstance(numbers, str):
         numbers = trial.numbers("eight numbers", numbers)
     Y = trial.array("eight numbers", numbers, shape=None)
-    trial.holds("eight numbers", Y.size == 8, "Two pictures of 2 x 2 pixels.", Y.size, 8)
+    trial.holds("eight numbers", Y.size == 8, "Two images of 2 x 2 pixels.", Y.size, 8)
     Y = Y.reshape(8)
     centred = X - X.mean()
     X_hat = centred / X.std()
-    by_picture = (X.reshape(2, 4) - X.reshape(2, 4).mean(axis=1, keepdims=True)).reshape(8)
+    by_image = (X.reshape(2, 4) - X.reshape(2, 4).mean(axis=1, keepdims=True)).reshape(8)
     spread = X.reshape(2, 4).std(axis=1).repeat(4)
     by_pixel = numpy.array([0, 0, 0, 1, 0, 0, 0, -1.0])  # where only two numbers share a mean
     mistakes = [
@@ -43,7 +43,7 @@ def batch_by_hand(trial, numbers):
         ("gamma is 4 and beta is 1, not the other way round.", X_hat + gamma),
         (NO_ROOT, gamma * centred / X.var() + beta),
         (NO_ROOT, centred / X.var()),
-        ("Only the mean is subtracted yet: divide by the standard deviation.", centred),
+        ("So far only the mean is subtracted: divide by the standard deviation.", centred),
         ("Divide by the standard deviation before you scale.", gamma * centred + beta),
         ("Divide by the standard deviation, then multiply by gamma.", centred + beta),
         (
@@ -52,10 +52,10 @@ def batch_by_hand(trial, numbers):
         ),
         (BIASED, gamma * centred / X.std(ddof=1) + beta),
         (
-            "Both pictures share one mean: average over them too.",
-            gamma * by_picture / spread + beta,
+            "Both images share one mean: average over them too.",
+            gamma * by_image / spread + beta,
         ),
-        ("Average over the positions, too: one mean for all eight.", gamma * by_pixel + beta),
+        ("Average over the positions too: one mean for all eight.", gamma * by_pixel + beta),
     ]
     hint = next((its for its, wrong in mistakes if numpy.allclose(Y, wrong, atol=0.02)), None)
     steps = "Subtract the mean of the channel, divide by its standard deviation, scale, shift."
@@ -65,7 +65,7 @@ def batch_by_hand(trial, numbers):
         "each number is in its place",
         Y,
         gamma * X_hat + beta,
-        hint or "Mean and spread are right: look at the order, and at the signs.",
+        hint or "The mean and the spread are right: look at the order and the signs.",
     )
 
 
@@ -73,20 +73,20 @@ what_comes_out = choice(
     "1.2",
     "What comes out",
     hints=(
-        "Standardizing moves and stretches the values. Can that change the shape of their histogram?",
+        "Standardizing shifts and stretches the values. Can that change the shape of their histogram?",
         "A negative gamma mirrors the histogram. A standard deviation is never negative.",
     ),
     options={
         "a": (
             False,
-            "Subtracting and dividing by constants keeps the shape of a histogram: what was skewed "
-            "stays skewed.",
+            "Subtracting a constant and dividing by a constant keeps the shape of a histogram: what "
+            "was skewed stays skewed.",
         ),
         "b": (False, "Multiplying by gamma multiplies the variance by gamma squared, here 9."),
         "c": (
             True,
-            "beta is the mean, the absolute value of gamma the standard deviation, and minus "
-            "mirrors the skew.",
+            "beta is the mean, the absolute value of gamma is the standard deviation, and the minus "
+            "sign mirrors the skew.",
         ),
         "d": (False, "gamma scales and beta shifts, not the other way round."),
     },
@@ -97,15 +97,15 @@ what_comes_out = choice(
     "1.3",
     "Layer norm",
     hints=(
-        "Average over all axes but the first. gamma and beta stay where they are: axis 1.",
-        "axes = tuple(range(1, X.ndim)). All else is as in the function above.",
+        "Average over all axes but the first. gamma and beta still belong to axis 1.",
+        "axes = tuple(range(1, X.ndim)). Everything else is as in the function above.",
     ),
 )
 def layer_norm(trial, function):
     """function(X, gamma, beta, eps) -> Y; X: (N, C) or (N, C, H, W), gamma and beta: (1, C) or
     (1, C, 1, 1).
 
-    Source: Ba et al. 2016, section 3; for pictures as Wu & He 2018 count it, gamma a channel's.
+    Source: Ba et al. 2016, section 3; for images as in Wu & He 2018, with one gamma for each channel.
     """
     eps = 0.1  # large enough to see where it stands
     for shape, kind in [((4, 6), "dense"), ((3, 5, 4, 2), "convolutional"), ((1, 8), "dense")]:
@@ -123,7 +123,7 @@ def layer_norm(trial, function):
         if kind == "convolutional":
             mistakes += [
                 (
-                    "For a picture, average over its positions too: axes 1, 2 and 3.",
+                    "For an image, average over its positions too: axes 1, 2 and 3.",
                     normalize(X, (1,), eps)[0],
                 ),
                 (
@@ -141,26 +141,26 @@ def layer_norm(trial, function):
                 eps,
                 context=autograd.train_mode,
                 hints={
-                    "broadcast": "The means belong to examples now, gamma and beta to channels: "
+                    "broadcast": "Now the means belong to examples, gamma and beta to channels: "
                     "which two shapes meet here?"
                 },
             ),
             X_hat,
-            "Which numbers share a mean? Those of one example, whatever its shape.",
+            "Which numbers share a mean? All numbers of one example, whatever its shape.",
             mistakes,
         )
         trial.equal(
             f"gamma and beta scale and shift channel by channel ({kind})",
             trial.call(function, X, gamma, beta, eps, context=autograd.train_mode),
             affine(X_hat, gamma, beta),
-            "gamma and beta belong to the channels, axis 1, and have the shape for it.",
+            "gamma and beta belong to the channels, axis 1, and already have the right shape.",
             unscaled(X_hat, gamma, beta),
         )
         trial.equal(
             "training and prediction are the same",
             trial.call(function, X, gamma, beta, eps),
             affine(X_hat, gamma, beta),
-            "No moving averages here: do not ask for the mode.",
+            "There are no running statistics here: do not ask for the mode.",
         )
         has_gradients(
             trial,
@@ -176,32 +176,32 @@ def backward_mistakes(g, X_hat, std, axes):
     product = (g * X_hat).mean(axis=axes, keepdims=True)
     projection, m = X_hat * product, numpy.prod([X_hat.shape[axis] for axis in axes])
     right = g - mean - projection
-    signs = "Both the mean and the projection are subtracted: mind the signs."
+    signs = "Both the mean and the projection are subtracted: check the signs."
     return [
         ("This treats mean and std as constants. They depend on X.", g / std),
         (
-            "The projection on X_hat is missing (the mean of the products, not the product of the "
-            "means).",
+            "The projection on X_hat is missing (it has the mean of the products, not the product of "
+            "the means).",
             (g - mean) / std,
         ),
         ("The mean of the incoming gradient is missing.", (g - projection) / std),
-        ("Divide by std once, not by its square.", right / std**2),
-        ("Not divided by std yet.", right),
-        ("Divide by std, do not multiply.", right * std),
+        ("Divide by std, not by its square.", right / std**2),
+        ("The division by std is still missing.", right),
+        ("Divide by std instead of multiplying by it.", right * std),
         (signs, (g + mean + projection) / std),
         (signs, (g - mean + projection) / std),
         (signs, (g + mean - projection) / std),
         (
-            "Means, not sums: divide by how many values share a mean.",
+            "These should be means, not sums: divide by how many values share a mean.",
             (g - m * (mean + projection)) / std,
         ),
         ("A projection has a direction: multiply that mean by X_hat.", (g - mean - product) / std),
         (
-            "X_hat stands once in the mean and once before it, not squared.",
+            "X_hat appears once inside the mean and once in front of it, not squared.",
             (g - mean - X_hat**2 * product) / std,
         ),
         (
-            "`axes` is an argument: average over just those axes.",
+            "`axes` is an argument: average over those axes only.",
             (g - g.mean() - X_hat * (g * X_hat).mean()) / std,
         ),
     ]
@@ -214,7 +214,7 @@ def backward_mistakes(g, X_hat, std, axes):
         "Lesson 01, section 6, in words: subtract the mean of the incoming gradient, subtract "
         "its projection on X_hat, rescale.",
         "The projection is X_hat times the mean of dX_hat * X_hat, over the same axes, with "
-        "keepdims=True. All of it divided by std.",
+        "keepdims=True. Divide the whole difference by std.",
     ),
 )
 def normalized_backward(trial, function):
@@ -222,7 +222,7 @@ def normalized_backward(trial, function):
 
     Source: Ioffe & Szegedy 2015, section 3, simplified.
     """
-    own_axes = "`axes` is an argument: average over just those axes."
+    own_axes = "`axes` is an argument: average over those axes only."
     for shape, axes in [
         ((7, 3), (0,)),
         ((4, 6), (1,)),
@@ -242,10 +242,10 @@ def normalized_backward(trial, function):
                 single(X_hat),
                 single(std),
                 axes,
-                hint="Do the means still broadcast? keepdims=True keeps the averaged axes as 1.",
+                hint="Do the means still broadcast? keepdims=True keeps an averaged axis, with length 1.",
             ),
             dX,
-            "Write the three terms of the bracket one by one, and compare each with the formula.",
+            "Write the three terms in the bracket one by one, and compare each with the formula.",
             [
                 *backward_mistakes(g, X_hat, std, axes),
                 (own_axes, backward(g, X_hat, std, batch)),
@@ -263,21 +263,21 @@ def normalized_backward(trial, function):
     "1.5",
     "The largest learning rate",
     hints=(
-        "Begin where you are sure that it trains, and go up by a factor of three at a time; near "
-        "the edge, with more than one seed.",
-        "Without batch normalization, try 0.1 and 0.3, the second with several seeds. With it, 1 "
-        "and 3.",
+        "Begin with a rate at which you are sure that it trains, and go up from one of the six rates "
+        "to the next; near the limit, try more than one seed.",
+        "Without batch normalization, try 0.1 and 0.3, the second with several seeds. With batch "
+        "normalization, try 1 and 3.",
     ),
 )
 def largest_rate(trial, largest_without, largest_with):
     """largest_without, largest_with: the largest rates that you found, compared with recorded runs.
 
-    Right is the largest rate at which all seeds train, and what lies nearer to it than to the next
-    rate; "trains": a training accuracy above 0.5 in the third epoch.
+    Right is the largest recorded rate at which all seeds train, and any rate from there up to halfway
+    to the next one. "Trains": a training accuracy above 0.5 in the third epoch.
     """
     runs = final(
         "momentum", "train_accuracy", "norm", "lr", lost=0.0
-    )  # what is lost does not train
+    )  # a run that was lost does not train
     how_many, seeds = runs.agg(lambda accuracy: (accuracy > 0.5).sum()), runs.count().max()
     for name, norm, rate in (("without", "none", largest_without), ("with", "batch", largest_with)):
         rate = trial.number(f"the rate {name} batch normalization", rate)
@@ -297,8 +297,8 @@ def largest_rate(trial, largest_without, largest_with):
         trial.holds(
             f"{name} batch normalization: not too bold",
             rate < (works + above) / 2,
-            f"At {above:g} only {trains[above]} of {seeds} recorded runs train. One lucky run is no "
-            "result: try other seeds.",
+            f"At {above:g} only {trains[above]} of {seeds} recorded runs train. One lucky run is not "
+            "a result: try other seeds.",
             f"{rate:g}",
             f"nearer to the largest rate at which all {seeds} train",
         )
@@ -308,10 +308,11 @@ def largest_rate(trial, largest_without, largest_with):
     "1.6",
     "Group norm, forward and backward",
     hints=(
-        "Reshape X to (N, groups, -1): then a group's numbers lie along the last axis. Shape back "
+        "Reshape X to (N, groups, -1): then a group's numbers lie along the last axis. Reshape back "
         "before gamma and beta, which belong to channels.",
-        "Backward: dbeta and dgamma are sums over axes 0, 2 and 3, keepdims=True. dX_hat is gamma * dY. Reshape "
-        "dX_hat and X_hat to groups, use your line from exercise 1.4 there, and reshape back.",
+        "Backward: dbeta and dgamma are sums over axes 0, 2 and 3, with keepdims=True. dX_hat is "
+        "gamma * dY. Reshape dX_hat and X_hat to groups, use your line from exercise 1.4 there, and "
+        "reshape back.",
     ),
 )
 def group_norm(trial, group_norm, group_norm_backward):
@@ -329,7 +330,7 @@ def group_norm(trial, group_norm, group_norm_backward):
         gamma, beta = trial.factors(1, C, 1, 1), trial.normal(1, C, 1, 1)
         rows, std = normalize(X.reshape(N, groups, -1), (2,), eps)
         X_hat = rows.reshape(X.shape)
-        sizes = X.reshape(N, -1, groups, 3, 2)  # groups read as the size of one
+        sizes = X.reshape(N, -1, groups, 3, 2)  # `groups` taken for the size of a group
         strided = normalize(sizes, (1, 3, 4), eps)[0].reshape(X.shape)
         as_size = normalize(sizes, (2, 3, 4), eps)[0].reshape(X.shape)
         in_two = normalize(X.reshape(N, 2, -1), (2,), eps)[0].reshape(X.shape)
@@ -338,8 +339,8 @@ def group_norm(trial, group_norm, group_norm_backward):
             f"forward, {here}",
             trial.call(group_norm, X, gamma, beta, groups, eps, context=autograd.train_mode),
             affine(X_hat, gamma, beta),
-            "One mean for each example and group, over the group's channels and all positions; "
-            "then gamma and beta, channel by channel.",
+            "There is one mean for each example and group, over the group's channels and all "
+            "positions; then come gamma and beta, channel by channel.",
             [
                 (NO_GAMMA, X_hat),
                 *unscaled(X_hat, gamma, beta)[1:],
@@ -353,11 +354,11 @@ def group_norm(trial, group_norm, group_norm_backward):
                     affine(normalize(X, axes, eps)[0], gamma, beta),
                 ),
                 (
-                    "A mean for each channel: that is instance norm.",
+                    "Each channel has a mean of its own here: that is instance norm.",
                     affine(normalize(X, (2, 3), eps)[0], gamma, beta),
                 ),
                 (
-                    "`groups` is how many there are, not how large one is.",
+                    "`groups` is the number of groups, not the size of one.",
                     affine(as_size, gamma, beta),
                 ),
                 (
@@ -365,12 +366,12 @@ def group_norm(trial, group_norm, group_norm_backward):
                     affine(strided, gamma, beta),
                 ),
                 (
-                    "How many groups there are is the argument `groups`.",
+                    "The number of groups is not always 2: use the argument `groups`.",
                     affine(in_two, gamma, beta),
                 ),
             ],
         )
-        trial.call(group_norm, 2 - X * X, gamma, beta, groups, eps)  # and X is no more the last
+        trial.call(group_norm, 2 - X * X, gamma, beta, groups, eps)  # X is no longer the last input
         result = trial.call(group_norm_backward, dY, X, gamma, groups, eps)
         if not isinstance(result, tuple | list) or len(result) != 3:
             raise Wrong(
@@ -386,8 +387,8 @@ def group_norm(trial, group_norm, group_norm_backward):
             dbeta,
             "dbeta sums dY over everything but the channels.",
             [
-                ("A sum, not a mean.", g.mean(axis=axes, keepdims=True)),
-                ("Mind the order: return dX, dgamma, dbeta.", dgamma),
+                ("This should be a sum, not a mean.", g.mean(axis=axes, keepdims=True)),
+                ("Check the order: return dX, dgamma, dbeta.", dgamma),
             ],
         )
         trial.equal(
@@ -396,8 +397,8 @@ def group_norm(trial, group_norm, group_norm_backward):
             dgamma,
             "dgamma sums dY * X_hat over everything but the channels.",
             [
-                ("A sum, not a mean.", (g * X_hat).mean(axis=axes, keepdims=True)),
-                ("X_hat, not X, is what gamma multiplies.", (g * x).sum(axis=axes, keepdims=True)),
+                ("This should be a sum, not a mean.", (g * X_hat).mean(axis=axes, keepdims=True)),
+                ("gamma multiplies X_hat, not X.", (g * x).sum(axis=axes, keepdims=True)),
             ],
         )
         scale = float64(gamma)
@@ -407,11 +408,11 @@ def group_norm(trial, group_norm, group_norm_backward):
             f"dX agrees with the derivative, {here}",
             result[0],
             backward(dX_hat, rows, std, (2,)).reshape(X.shape),
-            "dX is the line of exercise 1.4 with a group's numbers sharing each mean.",
+            "dX is the line of exercise 1.4, where the numbers of a group share a mean.",
             [
                 (
-                    "gamma differs among the channels of a group: multiply dY by it first, average "
-                    "then.",
+                    "gamma differs among the channels of a group: multiply dY by it first, then "
+                    "average.",
                     scale * late,
                 ),
                 ("gamma is missing: dX_hat = gamma * dY.", late),
@@ -433,18 +434,18 @@ def group_norm(trial, group_norm, group_norm_backward):
     "1.7a",
     "Zoo: hundreds before the first step",
     hints=(
-        "Nothing has been trained. In prediction the layer divides by the root of the moving variance.",
-        "What must a fresh layer's moving mean and variance be, so that it leaves its input as it is?",
+        "Nothing has been trained. In prediction the layer divides by the root of the running variance.",
+        "What must the running mean and variance of a new layer be, so that it leaves its input as it is?",
     ),
     options={
         "a": (
             False,
-            "Nobody has trained yet: no learning rate has acted. Look at what the layer was given at birth.",
+            "Nothing has been trained yet, so no learning rate was used. Look at the layer's initial values.",
         ),
-        "b": (False, "gamma starts at one, and that is right: see the constructor."),
+        "b": (False, "gamma starts at one, and that is right: see `__init__`."),
         "c": (
             True,
-            "A root of zero plus epsilon is 0.003, and dividing by that multiplies by 316.",
+            "The root of zero plus epsilon is 0.003, and dividing by that multiplies by 316.",
         ),
         "d": (False, "The input is harmless: it has mean 0 and standard deviation 1."),
     },
@@ -453,7 +454,9 @@ def moving_variance(trial, hypothesis_a, layer_class):
     """hypothesis_a: a letter; layer_class(num_features): the repaired layer for inputs (N, C)."""
     symptom = "The symptom is still there: look at the two lines that start the running statistics."
     layer, norm, X = layers.trained(trial, layer_class, symptom)
-    start = "What is not a parameter is not saved: change where they start, not what they are."
+    start = (
+        "Only parameters are saved: change where the running statistics start, not what they are."
+    )
     layers.kept(trial, layer_class, layer, norm, X, start)
     layers.modes(trial, layer_class, layer, norm, X)
     layers.settings(trial, layer_class, X)
@@ -462,21 +465,21 @@ def moving_variance(trial, hypothesis_a, layer_class):
 
 @exercise(
     "1.7b",
-    "Zoo: a single picture comes out empty",
+    "Zoo: a single image comes out empty",
     hints=(
-        "How many numbers share a mean in the specimen? In notebook 01, section 3?",
-        "Average over every axis but the channels', in both lines: axis=(0, 2, 3).",
+        "How many numbers share a mean in the specimen? And in lesson 01, section 3?",
+        "Average over every axis but the channel axis, in both lines: axis=(0, 2, 3).",
     ),
     options={
-        "a": (False, "Epsilon is one hundred-thousandth: it only matters for constant inputs."),
+        "a": (False, "Epsilon is 0.00001: it only matters for inputs that are nearly constant."),
         "b": (
             True,
-            "The mean of one picture over axis 0 is the picture itself, and subtracting it leaves zeros.",
+            "The mean of a single image over axis 0 is the image itself, and subtracting it leaves zeros.",
         ),
-        "c": (False, "gamma is one and beta zero: they change nothing here."),
+        "c": (False, "gamma is one and beta is zero: they change nothing here."),
         "d": (
             False,
-            "A batch of one is a problem for dense layers. A picture has many positions to average over.",
+            "A batch of one is a problem for dense layers. An image has many positions to average over.",
         ),
     },
 )
@@ -492,21 +495,21 @@ def pooled_axes(trial, hypothesis_b, function):
         half_repaired = centred / numpy.sqrt((centred**2).mean(axis=0, keepdims=True) + eps)
         wrong_axes = {
             (0,): "The symptom is still there: the means are taken over axis 0 only.",
-            (0, 1, 2, 3): "The channels share a mean now. Each channel is a feature of its own.",
-            (2, 3): "Each picture has a mean of its own now: average over the examples too.",
+            (0, 1, 2, 3): "Now the channels share a mean. Each channel is a feature of its own.",
+            (2, 3): "Now each image has a mean of its own: average over the examples too.",
         }
         trial.equal(
             f"each channel is normalized over examples and positions, batch of {N}",
             trial.call(function, X, gamma, beta, eps, context=autograd.train_mode),
             affine(X_hat, gamma, beta),
-            "Which numbers share a mean? All of one channel, in every picture.",
+            "Which numbers share a mean? All numbers of one channel, in every image.",
             [
                 *(
                     (hint, affine(normalize(X, wrong, eps)[0], gamma, beta))
                     for wrong, hint in wrong_axes.items()
                 ),
                 (
-                    "The mean is right now; the variance has axes too.",
+                    "The mean is right now; the variance needs the same axes.",
                     affine(half_repaired, gamma, beta),
                 ),
                 *(
@@ -524,22 +527,22 @@ def pooled_axes(trial, hypothesis_b, function):
 
 @exercise(
     "1.7c",
-    "Zoo: a bias that grows for ever",
+    "Zoo: a bias that grows forever",
     hints=(
         "Adding a number to all inputs of the layer changes nothing in its output. So what must "
         "the gradient with respect to that number be?",
-        "Autograd sees only what is computed while it records: nothing may be hidden from it.",
+        "Autograd sees only what is computed while it records. What is hidden from it here?",
     ),
     options={
         "a": (
             False,
-            "The rate is innocent: a gradient of zero moves nothing, at any rate. This gradient should be zero.",
+            "The rate is not the cause: this gradient should be zero, and then no rate would move the bias.",
         ),
-        "b": (False, "Epsilon has hardly any effect: the values' variance is about one."),
+        "b": (False, "Epsilon has hardly any effect: the variance of the values is about one."),
         "c": (False, "The loss is right: it is the same at each step, because the output is."),
         "d": (
             True,
-            "To autograd the mean is a constant, so it believes that the bias moves the output, and pushes.",
+            "Autograd takes the mean for a constant, so it computes a gradient as if the bias changed the output.",
         ),
     },
 )
@@ -559,19 +562,19 @@ def hidden_gradient(trial, hypothesis_c, function):
     found = trial.gradients(function, (X, gamma, beta, eps), dY)
     dX, *expected = gradients(dY, X_hat, std, (0,), gamma)
     trial.equal(
-        "autograd finds the gradient of its input",
+        "autograd finds the gradient with respect to the input",
         found[0],
         dX,
         "Compute mean and variance where autograd records.",
         [
-            (UNREACHED.format("its input"), 0 * dX),
+            (UNREACHED.format("the input"), 0 * dX),
             ("The symptom is still there: mean and variance are constants to autograd.", g / std),
             (
-                "The mean is seen now; the variance is still hidden (var() hides it, too).",
+                "Autograd sees the mean now. The variance is still hidden (var() hides it too).",
                 (g - g.mean(axis=0, keepdims=True)) / std,
             ),
             (
-                "The variance is seen now; the mean is still hidden from autograd.",
+                "Autograd sees the variance now. The mean is still hidden.",
                 (g - X_hat * (g * X_hat).mean(axis=0, keepdims=True)) / std,
             ),
         ],
@@ -583,27 +586,27 @@ def hidden_gradient(trial, hypothesis_c, function):
     "1.7d",
     "Zoo: an average that does not average",
     hints=(
-        "After one batch of mean 5 the moving mean should be 0.5. What is it?",
+        "After one batch of mean 5 the running mean should be 0.5. What is it?",
         "In this course, as in Gluon, momentum is the weight of the old value.",
     ),
     options={
         "a": (
             False,
-            "The moving mean starts at 0, as it should; after 50 batches that is forgotten either way.",
+            "The running mean starts at 0, as it should, and after 50 batches that start is forgotten.",
         ),
         "b": (
             True,
-            "The old value gets the weight 0.1, so the moving mean is little more than the last batch's mean.",
+            "The old value gets the weight 0.1, so the running mean is little more than the last batch's mean.",
         ),
         "c": (
             False,
-            "Small batches have noisy means, true; a moving average is there to smooth just that.",
+            "Small batches do have noisy means, but smoothing that noise is what a running mean is for.",
         ),
-        "d": (False, "The variance does not enter the moving mean."),
+        "d": (False, "The variance plays no part in the running mean."),
     },
 )
 def momentum_reversed(trial, hypothesis_d, function):
-    """hypothesis_d: a letter; function(moving, value, momentum) -> the new moving average."""
+    """hypothesis_d: a letter; function(moving, value, momentum) -> the new running mean."""
     for start, momentum, which in (
         (1, 0.9, "momentum 0.9"),
         (1, trial.integer(60, 80) / 100, "another"),
@@ -614,22 +617,22 @@ def momentum_reversed(trial, hypothesis_d, function):
         old, new = moving.asnumpy(), value.asnumpy()
         move = (1 - momentum) * (new - old)
         trial.equal(
-            f"momentum weighs the old value, the rest the new one ({which})",
+            f"momentum is the weight of the old value, the rest that of the new one ({which})",
             trial.call(function, moving, value, momentum),
             old + move,
-            "Two weights, momentum and 1 - momentum: one for the old value, one for the new.",
+            "There are two weights, momentum and 1 - momentum: one for the old value, one for the new.",
             [
                 (
-                    "The symptom is still there: momentum weighs the new value.",
+                    "The symptom is still there: momentum is the weight of the new value.",
                     (1 - momentum) * old + momentum * new,
                 ),
                 (
-                    "This moves by all of the new value: the weights must add up to one.",
+                    "This adds the whole new value: the two weights must add up to one.",
                     momentum * old + new,
                 ),
                 ("Use the argument momentum; it is not always 0.9.", 0.9 * old + 0.1 * new),
-                ("It moves the wrong way: mind the sign.", old - move),
-                ("The new value has no weight: the average never moves.", old),
+                ("It moves the wrong way: check the sign.", old - move),
+                ("The new value has no weight: the running mean never moves.", old),
                 ("The old value has no weight: nothing is averaged.", new),
             ],
             tolerance=EXACT,
