@@ -85,8 +85,8 @@ saliency = choice(
         ),
         "b": (
             False,
-            "The score is right, but a plain backward() applies the formula of training mode to the "
-            "running statistics, which is the gradient of neither.",
+            "The score is right, but plain backward() applies the formula of training mode to the "
+            "running statistics. The result is the gradient of neither mode.",
         ),
         "c": (
             True,
@@ -628,8 +628,7 @@ def forgets(trial, hypothesis_b, layer_class):
     options={
         "a": (
             True,
-            "The update does not ask for the mode, so each prediction changes the running "
-            "statistics.",
+            "The update ignores the mode, so each prediction changes the running statistics.",
         ),
         "b": (
             False,
