@@ -122,6 +122,26 @@ def momentum_changed(net, snapshots, train):
     return by_name(net, snapshots, train)
 
 
+def gradients_left_off(function):
+    def off(net, *others):
+        net.collect_params().setattr("grad_req", "null")
+        return function(net, *others)
+
+    return off
+
+
+def another_net(function):
+    """The net is as it should be, and something else comes back."""
+
+    def other(net, *others):
+        function(net, *others)
+        new = nn.Dense(3)
+        new.initialize()
+        return new
+
+    return other
+
+
 # --- 6.3 ---
 
 
@@ -258,6 +278,10 @@ def between_only(means, variances, weights):
 
 def equal_weights(means, variances, weights):
     return pooled(means, variances, 0 * weights + 1 / len(weights))
+
+
+def means_of_the_first(means, variances, weights):
+    return means[0], pooled(means, variances, weights)[1]
 
 
 def roots(means, variances, weights):
@@ -399,7 +423,7 @@ def with_rounding(a, b):
 
 def sampled(a, b):
     d, rng = numpy.array(a) - b, numpy.random.default_rng(0)
-    signs = rng.choice([-1, 1], (1000, len(d)))
+    signs = rng.choice([-1, 1], (997, len(d)))
     return (numpy.abs(signs @ d) >= abs(d.sum()) - 1e-9).mean()
 
 
@@ -574,6 +598,7 @@ WRONG = {
         ((averaging(renew=lambda net, train: renew_statistics(net, train)),), "k batches leave"),
         ((averaging(renew=with_steps),), "is the sum of its snapshots"),
         ((momentum_changed,), "set back what you set"),
+        ((another_net(by_name),), "Return the net that you were given"),
         ((lambda *a: by_name(*a).collect_params(),), "return net"),
     ],
     "diagnosed": [
@@ -598,6 +623,9 @@ WRONG = {
         ((last_batch,), "last batch alone"),
         ((hooks_left,), "detach() on each handle"),
         ((momentum_left,), "set back what you set"),
+        ((gradients_left_off(by_hooks),), "(momentum, grad_req)"),
+        ((another_net(by_hooks),), "Return the net that you were given"),
+        ((by_moments(means_of_the_first),), "the mean of everything that reaches"),
         ((gamma_reset,), "Only the running statistics"),
         ((lambda net, *_: net,), "write it with set_data"),
     ],
