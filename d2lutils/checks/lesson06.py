@@ -665,59 +665,33 @@ def _all(net):
 )
 def sign_flip(trial, function, smallest_p, seeds):
     """function(a, b) -> p; smallest_p: with five seeds; seeds: how many for a p below 0.01."""
-    zero = lambda n: trial.rng.normal(0.85, 0.02, n)  # noqa: E731
-    cases = [("five random pairs", zero(5), zero(5)), ("four random pairs", zero(4), zero(4))]
-    low = zero(5)
-    cases.append(("five pairs, b always better", low, low + trial.rng.uniform(0.001, 0.02, 5)))
-    low = zero(7)
-    cases.append(("seven pairs", low, low + trial.rng.normal(0.005, 0.01, 7)))
-    cases.append(("six pairs without any difference", low[:6], low[:6]))
-    cases.append(("six pairs with four digits, as accuracies have them", *_with_ties(trial)))
-    for what, a, b in cases:
-        d = numpy.round(a - b, 9)
-        patterns = numpy.array(list(itertools.product((1, -1), repeat=len(d))))
-        sums, saw = numpy.round(patterns @ d, 9), round(d.sum(), 9)
-        extreme = (numpy.abs(sums) >= abs(saw)).sum()
-        pool, n = numpy.concatenate([a, b]), len(a)
-        splits = [
-            abs(2 * pool[list(rows)].sum() - pool.sum())
-            for rows in itertools.combinations(range(2 * n), n)
-        ]
-        votes = numpy.abs(patterns.sum(axis=1)) >= abs(numpy.sign(d).sum())
+
+    def recipe(n):
+        return trial.rng.normal(0.85, 0.02, n).round(6)
+
+    while True:  # until each mistake gives a value of its own
+        a, b = recipe(7), recipe(7)
+        right, mistakes = _p_values(a, b)
+        values = [right, *(value for _, value in mistakes[1:])]
+        if len(set(values)) == len(values):
+            break
+    low = recipe(5)
+    cases = {
+        "seven pairs": (a, b),
+        "four pairs": (recipe(4), recipe(4)),
+        "five pairs, b always better": (low, low + trial.rng.uniform(0.001, 0.02, 5).round(6)),
+        "six pairs without any difference": (recipe(6),) * 2,
+        "six pairs with four digits, as accuracies have them": _with_ties(trial),
+    }
+    for what, (a, b) in cases.items():
+        right, mistakes = _p_values(a, b)
         trial.equal(
             f"{what}: the p-value",
             trial.call(function, a.tolist(), b.tolist()),
-            extreme / len(sums),
+            right,
             "It is the fraction of the 2 ** n patterns of signs whose mean difference is at least "
             "as far from 0 as the one that you saw.",
-            [
-                (
-                    "Rounding breaks ties: sums that are equal on paper differ in the last digit "
-                    "here. Count a pattern if its sum is at least the one that you saw, minus 1e-9.",
-                    naive(a, b),
-                ),
-                (
-                    "The pattern that you saw counts as well: at least as far, not farther.",
-                    (numpy.abs(sums) > abs(saw)).mean(),
-                ),
-                ("Both directions count: compare absolute values.", (sums >= saw).mean()),
-                ("Both directions count: compare absolute values.", (sums <= saw).mean()),
-                (
-                    "You mix the 2n numbers. They are pairs: only the sign of each difference may "
-                    "flip.",
-                    (numpy.array(splits) >= abs(saw) - 1e-9).mean(),
-                ),
-                (
-                    "You count signs only. Sizes matter: add the differences with their signs.",
-                    votes.mean(),
-                ),
-                (
-                    "All patterns are listed here, so nothing is added: divide the count by 2 ** n.",
-                    (extreme + 1) / (len(sums) + 1),
-                ),
-                ("Divide by 2 ** n: this is the count.", extreme),
-                ("This is the probability of the others: 1 - p.", 1 - extreme / len(sums)),
-            ],
+            mistakes,
             tolerance=EXACT,
         )
     trial.equal(
@@ -745,7 +719,49 @@ def sign_flip(trial, function, smallest_p, seeds):
     )
 
 
-def naive(a, b):
+def _p_values(a, b):
+    """The p-value of the paired differences, and pairs of a hint and the result of a mistake."""
+    d = numpy.round(a - b, 9)
+    patterns = numpy.array(list(itertools.product((1, -1), repeat=len(d))))
+    sums, saw = numpy.round(patterns @ d, 9), round(d.sum(), 9)
+    extreme = (numpy.abs(sums) >= abs(saw)).sum()
+    pool, n = numpy.concatenate([a, b]), len(a)
+    splits = [
+        abs(2 * pool[list(rows)].sum() - pool.sum())
+        for rows in itertools.combinations(range(2 * n), n)
+    ]
+    votes = numpy.abs(patterns.sum(axis=1)) >= abs(numpy.sign(d).sum())
+    mistakes = [
+        (
+            "Rounding breaks ties: sums that are equal on paper differ in the last digit "
+            "here. Count a pattern if its sum is at least the one that you saw, minus 1e-9.",
+            _naive(a, b),
+        ),
+        (
+            "The pattern that you saw counts as well: at least as far, not farther.",
+            (numpy.abs(sums) > abs(saw)).mean(),
+        ),
+        ("Both directions count: compare absolute values.", (sums >= saw).mean()),
+        ("Both directions count: compare absolute values.", (sums <= saw).mean()),
+        (
+            "You mix the 2n numbers. They are pairs: only the sign of each difference may flip.",
+            (numpy.array(splits) >= abs(saw) - 1e-9).mean(),
+        ),
+        (
+            "You count signs only. Sizes matter: add the differences with their signs.",
+            votes.mean(),
+        ),
+        (
+            "All patterns are listed here, so nothing is added: divide the count by 2 ** n.",
+            (extreme + 1) / (len(sums) + 1),
+        ),
+        ("Divide by 2 ** n: this is the count.", extreme),
+        ("This is the probability of the others: 1 - p.", 1 - extreme / len(sums)),
+    ]
+    return extreme / len(sums), mistakes
+
+
+def _naive(a, b):
     """The p-value with rounding errors: sums that are equal on paper may not be."""
     d = [x - y for x, y in zip(a.tolist(), b.tolist())]
     sums = [
@@ -755,14 +771,14 @@ def naive(a, b):
 
 
 def _with_ties(trial):
-    """Two lists of accuracies of four digits for which `naive` is wrong."""
+    """Two lists of accuracies of four digits for which `_naive` is wrong."""
     while True:
         a = trial.rng.integers(8500, 8520, 6) / 10_000
         b = trial.rng.integers(8500, 8520, 6) / 10_000
         d = numpy.rint((a - b) * 10_000)
         patterns = numpy.array(list(itertools.product((1, -1), repeat=6)))
         p = (numpy.abs(patterns @ d) >= abs(d.sum())).mean()
-        if p != naive(a, b):
+        if p != _naive(a, b):
             return a, b
 
 
