@@ -368,7 +368,7 @@ def classes(*labels):
         (lambda X, y: (X.reshape(10, -1)[:, :0], y), "data is empty: X has the shape (10, 0)."),
         (
             lambda X, y: ((X * 255).astype("uint8"), y),
-            "X of data must hold floats, not uint8: if they are pictures from 0 to 255, "
+            "X of data must hold floats, not uint8: if they are images with values from 0 to 255, "
             'use X.astype("float32") / 255.',
         ),
         (
