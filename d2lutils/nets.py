@@ -1,4 +1,4 @@
-"""Helpers for every network: layers in a row, He initialization, and counts of its size."""
+"""Helpers for every network: layers in a row, initializations, and counts of its size."""
 
 import math
 
@@ -20,6 +20,26 @@ def he(scale=1.0):
     Source: He et al. 2015b, section 2.2, equation 10.
     """
     return init.Xavier("gaussian", "in", magnitude=2 * scale**2)
+
+
+def normalize_once(net, X):
+    """Rescale the hidden layers once, so that each of their channels has mean 0, variance 1 for X.
+
+    After that nothing is normalized: it is an initialization that depends on data. net: initialized
+    layers in a row, its convolutions and dense layers have biases; the last of them stays as it is.
+    Source: Krähenbühl et al. 2016, section 3.1; Mishkin & Matas 2016 rescale the variance alone.
+    """
+    *hidden, _ = [layer for layer in net if isinstance(layer, nn.Conv2D | nn.Dense)]
+    for layer in net:
+        Y = layer(X)
+        if layer in hidden:
+            axes = (0, *range(2, Y.ndim))  # every axis but the channels'
+            mean, std = Y.mean(axis=axes), Y.std(axis=axes)
+            w, b = layer.weight.data(), layer.bias.data()
+            layer.weight.set_data(w / std.reshape(-1, *[1] * (w.ndim - 1)))
+            layer.bias.set_data((b - mean) / std)
+            Y = layer(X)
+        X = Y
 
 
 def count(net):

@@ -11,6 +11,7 @@ plt = d2l.plt
 COLORS = {
     "without BN": "#d1495b",
     "with BN": "#00798c",
+    "normalized once": "#8a8a8a",
     "plain": "#c77d0a",
     "residual": "#3066be",
     "dense": "#5b2a86",

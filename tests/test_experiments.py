@@ -14,6 +14,7 @@ from d2lutils.experiments.recording import Experiment
 from d2lutils.experiments.runs import EXPERIMENTS, NORMS
 from d2lutils.nets import he
 from d2lutils.norm import GroupNorm, Noise, make_norm
+from d2lutils.resnet import plain_net
 
 import numpy
 import pytest
@@ -261,9 +262,13 @@ FIVE_WAYS = [
 ]
 COLUMNS = {name: TRAIN + TEST for name in EXPERIMENTS} | {
     "learning_rates": TRAIN,
+    "careful_start": TRAIN,
     "momentum": TRAIN,
     "initial_scale": TRAIN,
+    "frozen_layers": [*TRAIN, "degrees"],
     "noise": TRAIN,
+    "noise_controls": [*TRAIN, "noise_on", "noise_off"],
+    "effective_rate": [*TRAIN, "length", "degrees"],
     "swing": FIVE_WAYS,
     "swing_rates": FIVE_WAYS,
 }
@@ -279,7 +284,8 @@ def test_an_experiment_runs(few, name):
         assert [list(row) for row in rows] == [COLUMNS[name]]
         assert all(isinstance(value, float) for value in rows[0].values())
         assert not any(math.isinf(value) for value in rows[0].values())
-        accuracies = [value for key, value in rows[0].items() if not key.endswith("loss")]
+        others = ("loss", "degrees", "length")
+        accuracies = [value for key, value in rows[0].items() if not key.endswith(others)]
         assert all(math.isnan(value) or 0 <= value <= 1 for value in accuracies)
         learned += math.isfinite(rows[0]["train_loss"])
     assert learned >= len(covering(EXPERIMENTS[name].settings)) / 2
@@ -330,6 +336,33 @@ def test_learning_rates_are_constant_and_alone(trained, network, norm):
         assert numpy.mean(deviations(net)[2:-1]) == pytest.approx(2**0.5, rel=0.05)
 
 
+@pytest.mark.parametrize("norm", ["none", "once", "batch"])
+@pytest.mark.parametrize("network", ["LeNet", "plain-20"])
+def test_a_careful_start_is_the_same_for_all_three(few, monkeypatch, network, norm):
+    calls = []
+
+    def noted(net, train, test, num_epochs, verbose, **settings):
+        calls.append((net, train, test, settings))
+        return History(*[[0.5] * num_epochs for _ in range(5)])
+
+    monkeypatch.setattr(runs, "fit", noted)
+    seed_everything(0)
+    runs.careful_start(200, 3, 7, network, norm, 0.3)
+    [(net, (X, _), tested, settings)] = calls
+    assert settings == CONSTANT | {"lr": 0.3} and tested is None
+    assert X.mean().item() == pytest.approx(0, abs=1e-4)
+    assert X.std().item() == pytest.approx(1, abs=1e-4)
+    assert X.shape[1:] == ((1, 32, 32) if network == "LeNet" else (1, 16, 16))
+    net(X[:2])
+    assert bool(layers_in(net, nn.BatchNorm)) == (norm == "batch")
+    if norm == "once":
+        first = list(net)[0](X).asnumpy()
+        assert numpy.abs(first.mean(axis=(0, 2, 3))).max() < 1e-3
+        assert first.std(axis=(0, 2, 3)) == pytest.approx(1, abs=1e-3)
+    else:
+        assert numpy.mean(deviations(net)[1:-1]) == pytest.approx(2**0.5, rel=0.1)
+
+
 def test_momentum_is_0_9(trained):
     runs.momentum(20, 3, 7, "batch", 0.3)
     [(net, shape, tested, settings)] = trained
@@ -350,6 +383,26 @@ def test_the_initial_scale_is_that_of_the_hidden_layers(trained, norm, scale):
     norms = layers_in(net, nn.BatchNorm)
     assert len(norms) == (4 if norm == "batch" else 0)
     assert all((layer.gamma.data() == 1).all() for layer in norms)
+
+
+def test_frozen_layers_do_not_turn(few):
+    seed_everything(0)
+    [row] = runs.frozen_layers(200, 1, 7, 1.0, "frozen")
+    assert row["degrees"] == 0 and row["train_accuracy"] > 0
+    rows = {}
+    for scale in (1.0, 30.0):
+        seed_everything(0)
+        rows[scale] = runs.frozen_layers(200, 2, 7, scale, "trained")
+    (first, second), (slow, _) = rows[1.0], rows[30.0]
+    assert 0 < first["degrees"] < second["degrees"]
+    assert slow["degrees"] < first["degrees"] / 100
+
+
+def test_an_angle_is_measured_in_degrees_however_small():
+    a = np.array([1.0, 0.0])
+    assert runs._degrees(a, np.array([3.0, 3.0])) == pytest.approx(45)
+    assert runs._degrees(a, np.array([-2.0, 0.0])) == pytest.approx(180)
+    assert runs._degrees(a, np.array([1.0, 1e-5])) == pytest.approx(math.degrees(1e-5), rel=1e-4)
 
 
 @pytest.mark.parametrize(("size", "rate"), [(2, 0.1 / 64), (256, 0.2)])
@@ -387,6 +440,87 @@ def test_noise_stands_behind_each_normalization(trained, norm):
     assert settings == CONSTANT | {"lr": 0.1} and not tested and shape == (1, 16, 16)
     counts = [len(layers_in(net, kind)) for kind in (nn.BatchNorm, Noise)]
     assert counts == {"none": [0, 0], "batch": [19, 0], "batch and noise": [19, 19]}[norm]
+
+
+@pytest.mark.parametrize("norm", ["noise", "batch", "batch and noise"])
+def test_the_noise_is_measured_on_and_off(few, norm):
+    seed_everything(0)
+    [row] = runs.noise_controls(200, 1, 7, norm, 0.1)
+    assert (row["noise_on"] == row["noise_off"]) == (norm == "batch")
+
+
+def test_noise_is_put_in_front_of_each_activation():
+    quiet, X = made(plain_net(8, width=4), 2, 1, 16, 16)
+    noisy = runs._noisy(quiet)
+    assert [layer for layer in noisy if not isinstance(layer, Noise)] == list(quiet)
+    kinds = [type(layer) for layer in noisy]
+    assert kinds[:4] == [nn.Conv2D, Noise, nn.Activation, nn.Conv2D] and kinds.count(Noise) == 7
+    assert (noisy(X) == quiet(X)).all()
+
+
+def test_what_is_measured_of_a_lost_run_is_nothing(monkeypatch):
+    losses = iter([0.5, math.nan])
+    monkeypatch.setattr(runs, "_epochs", lambda *_, **__: [{"train_loss": next(losses)}])
+    first, *rest = runs._epoch_by_epoch(None, None, 3, 7, lambda: {"found": 1.0})
+    assert first == {"train_loss": 0.5, "found": 1.0}
+    assert len(rest) == 2 and all(list(row) == list(first) for row in rest)
+    assert all(math.isnan(value) for row in rest for value in row.values())
+
+
+def test_an_effective_rate_is_measured_in_the_training_of_fit(few):
+    seed_everything(0)
+    [row] = runs.effective_rate(96, 1, 7, 0.0)
+    seed_everything(0)
+    net = lenet(nn.BatchNorm, "relu")
+    net.initialize(he())
+    train, _ = runs._images(96)
+    net(train[0][:2])
+    start = [w.data().copy() for w in runs._hidden_weights(net)]
+    settings = {"batch_size": 32, "schedule": "constant", "momentum": 0.0}
+    history = fit(net, train, None, 1, 0.3, seed=[7, 0], verbose=False, **settings)
+    assert [row[name] for name in TRAIN] == pytest.approx(
+        [getattr(history, name)[0] for name in TRAIN], rel=1e-4
+    )
+    grown = [runs._norm(w.data()) / runs._norm(s) for s, w in zip(start, runs._hidden_weights(net))]
+    assert len(grown) == 4 and row["length"] == pytest.approx(numpy.prod(grown) ** 0.25, rel=1e-4)
+    assert row["length"] > 1 and row["degrees"] > 0
+
+
+def test_only_hidden_weights_decay(few, monkeypatch):
+    nets = []
+    monkeypatch.setattr(runs, "lenet", lambda *args: nets.append(lenet(*args)) or nets[-1])
+    seed_everything(0)
+    [row] = runs.effective_rate(96, 1, 7, 0.5)
+    [net] = nets
+    decaying = [p for p in net.collect_params().values() if p.wd_mult]
+    assert [p.shape for p in decaying] == [(6, 1, 5, 5), (16, 6, 5, 5), (120, 400), (84, 120)]
+    assert row["length"] < 0.7  # 0.85 ** 3 = 0.61, and the gradient lengthens them
+
+
+def test_a_whole_ghost_batch_is_a_batch(few):
+    seed_everything(0)
+    [row] = runs.ghost_batches(300, 1, 7, 256)
+    seed_everything(0)
+    net = plain_net(8, width=8, norm=nn.BatchNorm)
+    net.initialize(he())
+    train, test = runs._images(300, 16)
+    fit(net, train, None, 1, 0.2, batch_size=256, seed=[7, 0], verbose=False)
+    training.renew_statistics(net, train)
+    expected = [*evaluate(net, train), *evaluate(net, test)]
+    assert list(row.values()) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_size_of_ghost_batches_matters_to_normalization_alone(few, monkeypatch):
+    def losses():
+        for size in (64, 256):
+            seed_everything(0)
+            yield runs.ghost_batches(300, 2, 7, size)[1]["train_loss"]
+
+    small, large = losses()
+    assert small != pytest.approx(large, rel=1e-3)
+    monkeypatch.setitem(NORMS, "batch", None)
+    small, large = losses()
+    assert small == pytest.approx(large, rel=1e-5)
 
 
 @pytest.mark.parametrize("network", ["LeNet", "BN-LeNet", "ResNet-18", "DenseNet"])

@@ -12,7 +12,7 @@ from d2lutils import (
     small_resnet,
     transition_block,
 )
-from d2lutils.nets import count, multiply_adds
+from d2lutils.nets import count, he, multiply_adds, normalize_once
 from d2lutils.norm import make_norm
 from d2lutils.resnet import plain_net, stage
 
@@ -493,3 +493,20 @@ def test_a_plain_net_learns_with_any_normalization(fashion, norm):
 def test_a_plain_net_of_another_depth_is_refused(depth):
     with pytest.raises(ValueError, match=rf"depth must be 6n \+ 2 .*, not {depth}"):
         plain_net(depth)
+
+
+@pytest.mark.parametrize("make", [lambda: lenet(None, "relu"), lambda: plain_net(20, width=4)])
+def test_normalized_once_each_hidden_channel_has_mean_0_and_variance_1(make):
+    d2lutils.seed_everything(0)
+    net, X = make(), np.random.uniform(size=(64, 1, 32, 32))
+    net.initialize(he())
+    normalize_once(net, X)
+    *hidden, last = [layer for layer in net if isinstance(layer, nn.Conv2D | nn.Dense)]
+    for layer in net:
+        X = layer(X)
+        if layer in hidden:
+            axes = (0, *range(2, X.ndim))
+            values = X.asnumpy().astype("float64")
+            assert abs(values.mean(axis=axes)).max() < 1e-3
+            assert abs(values.std(axis=axes) - 1).max() < 1e-3
+    assert (last.bias.data() == 0).all() and abs(X.asnumpy().std() - 1) > 1e-3

@@ -4,13 +4,14 @@ import functools
 import math
 from collections import deque
 
-from mxnet import autograd, init
+import numpy
+from mxnet import autograd, gluon, init
 from mxnet.gluon import nn
 
 from ..data import batches, fashion_mnist, half_size
 from ..densenet import densenet
 from ..lenet import lenet
-from ..nets import he, sequential
+from ..nets import he, normalize_once, sequential
 from ..norm import GroupNorm, Noise
 from ..resnet import plain_net, resnet18, small_resnet
 from ..training import evaluate, fit, learning_rate, renew_statistics
@@ -59,6 +60,33 @@ def _epochs(net, train, test, epochs, **settings):
     ]
 
 
+def _epoch_by_epoch(net, train, epochs, seed, measure, **settings):
+    """As `_epochs`, with what `measure()` finds after each epoch; it too is nothing when lost."""
+    rows = []
+    for epoch in range(epochs):
+        if not rows or math.isfinite(rows[-1]["train_loss"]):
+            [row] = _epochs(net, train, None, 1, seed=[seed, epoch], **settings)
+            found = measure()
+            if math.isnan(row["train_loss"]):
+                found = dict.fromkeys(found, math.nan)
+            row |= found
+        rows.append(row)
+    return rows
+
+
+def _hidden_weights(net):
+    """The weights of the convolutions and dense layers of layers in a row, but for the last."""
+    layers = [layer for layer in net if isinstance(layer, nn.Conv2D | nn.Dense)]
+    return [layer.weight for layer in layers[:-1]]
+
+
+def _degrees(before, after):
+    """The angle between two arrays, exact for small angles too."""
+    u, v = (a.asnumpy().astype("float64").ravel() for a in (before, after))
+    u, v = u / numpy.linalg.norm(u), v / numpy.linalg.norm(v)
+    return math.degrees(2 * math.asin(min(1.0, numpy.linalg.norm(u - v) / 2)))
+
+
 # Each function is one run; the first line of its docstring says what is compared.
 
 
@@ -75,6 +103,25 @@ def learning_rates(images, epochs, seed, network, norm, lr, momentum=0.0):
     return _epochs(net, train, None, epochs, seed=seed, **settings)
 
 
+def careful_start(images, epochs, seed, network, norm, lr):
+    """`learning_rates` from a careful start: without BN, normalized once before training, with BN.
+
+    All three have He initialization and centred images, of mean 0 and variance 1.
+    """
+    layer = NORMS["batch"] if norm == "batch" else None
+    if network == "LeNet":
+        net, size = lenet(layer, "relu"), 32
+    else:
+        net, size = plain_net(20, width=8, norm=layer), 16
+    net.initialize(he())
+    (X, y), _ = _images(images, size)
+    X = (X - X.asnumpy().mean()) / X.asnumpy().std()
+    if norm == "once":
+        normalize_once(net, X[:512])
+    settings = {"lr": lr, "schedule": "constant", "momentum": 0.0}
+    return _epochs(net, (X, y), None, epochs, seed=seed, **settings)
+
+
 def momentum(images, epochs, seed, norm, lr):
     """LeNet as in `learning_rates`, with momentum 0.9."""
     return learning_rates(images, epochs, seed, "LeNet", norm, lr, momentum=0.9)
@@ -82,13 +129,40 @@ def momentum(images, epochs, seed, norm, lr):
 
 def initial_scale(images, epochs, seed, norm, scale):
     """LeNet, the weights of its hidden layers multiplied by a number, without and with BN."""
+    net = _scaled_lenet(norm, scale)
+    train, _ = _images(images)
+    return _epochs(net, train, None, epochs, seed=seed, lr=0.1, schedule="constant", momentum=0.0)
+
+
+def _scaled_lenet(norm, scale):
     net = lenet(NORMS[norm], "relu")
     *hidden, last = net
     last.initialize(he())
     for layer in hidden:
         layer.initialize(he(scale))
+    return net
+
+
+def frozen_layers(images, epochs, seed, scale, hidden):
+    """BN-LeNet as in `initial_scale`, the weights of its hidden layers trained, or left as drawn.
+
+    gamma, beta and the last layer learn either way. degrees: how far the weights of a hidden layer
+    point away from their start after the epoch, the mean of the four layers.
+    """
+    net = _scaled_lenet("batch", scale)
     train, _ = _images(images)
-    return _epochs(net, train, None, epochs, seed=seed, lr=0.1, schedule="constant", momentum=0.0)
+    net(train[0][:2])  # the weights exist from here on
+    weights = _hidden_weights(net)
+    start = [w.data().copy() for w in weights]
+    for w in weights:
+        w.grad_req = "null" if hidden == "frozen" else "write"
+
+    def measure():
+        turned = [_degrees(before, w.data()) for before, w in zip(start, weights)]
+        return {"degrees": float(numpy.mean(turned))}
+
+    settings = {"lr": 0.1, "schedule": "constant", "momentum": 0.0}
+    return _epoch_by_epoch(net, train, epochs, seed, measure, **settings)
 
 
 def batch_size(images, epochs, seed, norm, batch_size):
@@ -118,6 +192,107 @@ def depth(images, epochs, seed, depth, shortcut):
 def noise(images, epochs, seed, norm, lr):
     """A plain net of 20 layers: without normalization, with it, and with noise after it."""
     return learning_rates(images, epochs, seed, "plain-20", norm, lr)
+
+
+def noise_controls(images, epochs, seed, norm, lr):
+    """The net of `noise`, measured after each epoch with its noise on and off; noise without BN.
+
+    Both are accuracies on 2,560 training images, in batches of 250 with their own statistics.
+    """
+    quiet = plain_net(20, width=8, norm=NORMS["batch"] if "batch" in norm else None)
+    quiet.initialize(he())
+    net = _noisy(quiet) if "noise" in norm else quiet
+    train, _ = _images(images, 16)
+    sample = tuple(part[:2560] for part in train)
+
+    def measure():
+        pair = {"noise_on": net, "noise_off": quiet}
+        return {name: _accuracy_by_batch(block, sample) for name, block in pair.items()}
+
+    settings = {"lr": lr, "schedule": "constant", "momentum": 0.0}
+    return _epoch_by_epoch(net, train, epochs, seed, measure, **settings)
+
+
+def _noisy(net):
+    """The same layers, with noise in front of each activation."""
+    layers = []
+    for layer in net:
+        layers += [Noise(), layer] if isinstance(layer, nn.Activation) else [layer]
+    return sequential(*layers)
+
+
+def effective_rate(images, epochs, seed, decay):
+    """BN-LeNet with weight decay on its hidden weights alone: their length, and how they turn.
+
+    length: of a layer's weights after the epoch, as a multiple of their start, the geometric mean of
+    the four hidden layers. degrees: by which a step turns a layer, root mean square over the layers
+    and the steps of the epoch.
+    """
+    net = lenet(NORMS["batch"], "relu")
+    net.initialize(he())
+    train, _ = _images(images)
+    net(train[0][:2])  # the weights exist from here on
+    net.hybridize()
+    weights = _hidden_weights(net)
+    for p in net.collect_params().values():
+        p.wd_mult = float(any(p is w for w in weights))
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.3, "wd": decay})
+    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
+    start, rows = [w.data().copy() for w in weights], []
+    for epoch in range(epochs):
+        losses, correct, squares = [], [], []
+        for X, y in batches(train, 32, [seed, epoch]):
+            before = [w.data().copy() for w in weights]
+            with autograd.record():
+                scores = net(X)
+                loss = loss_function(scores, y)
+            loss.backward()
+            trainer.step(len(y))
+            losses += loss.asnumpy().tolist()
+            correct += (scores.argmax(axis=1) == y).asnumpy().tolist()
+            squares += [_degrees(old, w.data()) ** 2 for old, w in zip(before, weights)]
+        logs = [numpy.log(_norm(w.data()) / _norm(old)) for old, w in zip(start, weights)]
+        row = {"train_loss": numpy.mean(losses), "train_accuracy": numpy.mean(correct)}
+        row |= {"length": numpy.exp(numpy.mean(logs)), "degrees": numpy.mean(squares) ** 0.5}
+        rows.append({name: float(value) for name, value in row.items()})
+    return rows
+
+
+def _norm(array):
+    return numpy.linalg.norm(array.asnumpy().astype("float64"))
+
+
+def ghost_batches(images, epochs, seed, size):
+    """A plain net of 8 layers, each batch of 256 normalized in parts of 16 to 256 images.
+
+    All take the same steps at the same rates, one cycle with momentum 0.9. Measured after each epoch
+    in prediction mode, with running statistics made anew from all training images, on these and on
+    5,000 test images.
+    """
+    net = plain_net(8, width=8, norm=NORMS["batch"])
+    net.initialize(he())
+    net.hybridize()
+    train, test = _images(images, 16)
+    test = tuple(part[:5000] for part in test)
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"momentum": 0.9})
+    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
+    rows, steps_per_epoch = [], max(1, images // 256)
+    for epoch in range(epochs):
+        for step, (X, y) in enumerate(batches(train, 256, [seed, epoch], drop_last=True), start=1):
+            done = (epoch + step / steps_per_epoch) / epochs
+            trainer.set_learning_rate(learning_rate("one-cycle", 0.2, done))
+            with autograd.record():  # only a normalization connects the images of a part
+                parts = [slice(i, i + size) for i in range(0, len(y), size)]
+                losses = [loss_function(net(X[part]), y[part]) for part in parts]
+            autograd.backward(losses)
+            trainer.step(len(y))
+        renew_statistics(net, train)
+        (train_loss, train_accuracy), (test_loss, test_accuracy) = (
+            evaluate(net, data) for data in (train, test)
+        )
+        names = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+        rows.append(dict(zip(names, (train_loss, train_accuracy, test_loss, test_accuracy))))
+    return rows
 
 
 def networks(images, epochs, seed, network, recipe):
@@ -201,9 +376,16 @@ EXPERIMENTS = {
     "learning_rates": Experiment(
         learning_rates, grid(network=["LeNet", "plain-20"], norm=BOTH, lr=RATES)
     ),
+    "careful_start": Experiment(
+        careful_start,
+        grid(network=["LeNet", "plain-20"], norm=["none", "once", "batch"], lr=RATES),
+    ),
     "momentum": Experiment(momentum, grid(norm=BOTH, lr=RATES[:-1])),
     "initial_scale": Experiment(
         initial_scale, grid(norm=BOTH, scale=[0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
+    ),
+    "frozen_layers": Experiment(
+        frozen_layers, grid(scale=[1.0, 30.0], hidden=["trained", "frozen"])
     ),
     "batch_size": Experiment(
         batch_size,
@@ -213,6 +395,15 @@ EXPERIMENTS = {
     "placement": Experiment(placement, grid(place=["before", "after"])),
     "depth": Experiment(depth, grid(depth=[8, 20, 32, 44], shortcut=[False, True])),
     "noise": Experiment(noise, grid(norm=[*BOTH, "batch and noise"], lr=[0.01, 0.1, 1.0])),
+    "noise_controls": Experiment(
+        noise_controls,
+        grid(norm=["batch", "batch and noise"], lr=[0.01, 0.1, 1.0])
+        + grid(norm=["noise"], lr=[0.01]),
+    ),
+    "effective_rate": Experiment(
+        effective_rate, grid(decay=[0.0, 0.001, 0.01]), images=5120, epochs=10
+    ),
+    "ghost_batches": Experiment(ghost_batches, grid(size=[16, 64, 256]), images=2560, epochs=30),
     "networks": Experiment(
         networks,
         grid(network=["LeNet", "BN-LeNet", "ResNet-18", "DenseNet"], recipe=["course", "book"]),
