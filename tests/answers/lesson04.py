@@ -365,7 +365,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ),
     ],
     "growth_rate": [
-        ((8,), "running statistics"),
+        ((8,), "Running statistics"),
         ((10,), "one step too far"),
         ((5,), "There is room"),
         ((32,), "Far too many"),
