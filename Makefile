@@ -33,7 +33,7 @@ LEAKS := COURSE_FULL OMP_% GOMP_% KMP_% MXNET_% PYTEST_% COVERAGE_% GIT_%
 UNWATCHED := env $(addprefix -u ,$(filter $(LEAKS),$(.VARIABLES))) JUPYTER_NO_CONFIG=1
 
 .NOTPARALLEL:
-.PHONY: help lab test test-units test-notebooks test-matrix notebooks full bare bench lint lock upgrade
+.PHONY: help lab test test-units test-notebooks test-order test-matrix notebooks full bare bench lint lock upgrade
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ test-notebooks: $(READY)
 	$(UNWATCHED) OMP_NUM_THREADS=$(THREADS) $(BIN)/pytest $(NB) --timeout=900 -W default \
 	  --numprocesses=$(if $(filter 1,$(THREADS)),auto,1) --dist=loadfile --no-loadscope-reorder \
 	  --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/nbval.cfg
+
+test-order: $(READY)  ## run each section alone, and each notebook twice, as learners do
+	$(UNWATCHED) OMP_NUM_THREADS=1 $(BIN)/pytest -m order --numprocesses=auto --dist=worksteal
 
 test-matrix: $(READY)  ## run the notebooks as older processors and other thread counts would (hours)
 	$(BIN)/python tools/matrix.py

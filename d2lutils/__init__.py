@@ -1,6 +1,6 @@
-"""What the notebooks of *Normalize, Skip, Concatenate* share.
+"""The code that the notebooks of *Normalize, Skip, Concatenate* share.
 
-Import it before MXNet: it gives MXNet its threads, then switches the NumPy interface on.
+Import it before MXNet: it sets the number of threads, then switches on the NumPy interface.
 """
 
 import sys
@@ -8,7 +8,7 @@ import sys
 from .runtime import import_mxnet, quick_or_full, seed_everything, set_threads
 
 # `python -m d2lutils` imports the package first, and sys.argv[0] is "-m" until Python has found
-# what to run. Then MXNet waits: the report must speak where MXNet cannot be imported.
+# what to run. Then MXNet is not imported: the report must work where MXNet does not.
 if sys.argv[:1] != ["-m"]:
     set_threads()
     import_mxnet()

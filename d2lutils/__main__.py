@@ -1,6 +1,7 @@
 """The environment report: `python -m d2lutils`.
 
-It must speak where nothing else does: on Python 3.6, without MXNet, with an MXNet that ends Python.
+It must work even where nothing else does: on Python 3.6, without MXNet, or with an MXNet that
+crashes Python.
 """
 
 import argparse
@@ -27,17 +28,17 @@ from .runtime import (
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m d2lutils",
-        description="Check what the course rests on: a line for each thing, "
-        "[ok] or [!!] with the cure. Ends with 0 when all is well, with 1 otherwise.",
+        description="Check everything the course needs. Each line says [ok], "
+        "or [!!] and how to fix the problem. The exit status is 0 if all is well, else 1.",
     )
     parser.parse_args(arguments)
     return 0 if report() else 1
 
 
 def report():
-    """Print one line for each thing the course rests on, [ok] or [!!] with the cure; takes seconds.
+    """Print one line for each thing the course needs: [ok], or [!!] and how to fix it. Takes seconds.
 
-    Returns True when all lines are [ok]. Raises nothing: it is there for when things are broken.
+    Returns True if all lines are [ok]. Raises nothing: it is made for broken environments.
     """
     checks = {
         "Python": check_python,
@@ -53,7 +54,7 @@ def report():
     for name, check in checks.items():
         try:
             mark, text = "ok", check()
-        except Exception as error:  # whatever it is, it belongs on this line
+        except Exception as error:  # any error at all belongs on this line
             mark, text, everything = "!!", " ".join(str(error).split()), False
         print(f"[{mark}] {name:<8} {text}", flush=True)
     return everything
@@ -63,14 +64,14 @@ def check_threads():
     try:
         choice = set_threads()
     except ValueError:
-        for name in SETTINGS:  # the checks of MXNet shall not fail for the same reason
+        for name in SETTINGS:  # so that the checks of MXNet do not fail for the same reason
             os.environ.pop(name, None)
         raise
     threads, cores = int(os.environ["OMP_NUM_THREADS"]), physical_cores()
     if threads > cores:
         raise ValueError(
-            f"OMP_NUM_THREADS is {threads}, there are {cores} physical cores: "
-            "unset it, and the course sets the right number."
+            f"OMP_NUM_THREADS is {threads}, but there are only {cores} physical cores: "
+            "unset it, and the course chooses the right number."
         )
     return choice
 
@@ -84,20 +85,20 @@ def check_mxnet():
     _try_mxnet()
     found = import_mxnet().__version__
     if found != "1.9.1":
-        raise ImportError(f"{found} is here, the course is written for 1.9.1: {INSTALL}.")
+        raise ImportError(f"found {found}, but the course is written for 1.9.1: {INSTALL}.")
     return found
 
 
 def _try_mxnet():
-    """Import MXNet in another process first, since what ends that one would end the report."""
+    """Import MXNet in another process first: a crash there does not end the report."""
     code = "try: import mxnet\nexcept Exception: pass"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     refused = re.search(r"(Invalid Parameter format|libgomp:) .*", run.stderr)
     if refused:
-        raise ImportError(f"a variable of the environment is wrong, unset it ({refused[0]}).")
+        raise ImportError(f"an environment variable has an invalid value, unset it ({refused[0]}).")
     if run.returncode:
         how = signal.Signals(-run.returncode).name if run.returncode < 0 else run.stderr.strip()
-        raise ImportError(f"MXNet's library is damaged, it ends Python ({how}): {REPAIR}.")
+        raise ImportError(f"MXNet's library is damaged and crashes Python ({how}): {REPAIR}.")
 
 
 def _mxnet():
@@ -116,13 +117,13 @@ def check_d2l():
     except ImportError as error:
         raise ImportError(f"{error}: {INSTALL}.") from None
     if found != "0.17.0":
-        raise ImportError(f"{found} is here, the course is written for 0.17.0: {INSTALL}.")
+        raise ImportError(f"found {found}, but the course is written for 0.17.0: {INSTALL}.")
     return found
 
 
 def check_gpu():
     gpus = _mxnet().context.num_gpus()
-    return f"{gpus} found" if gpus else "none found, the processor does the work"
+    return f"{gpus} found" if gpus else "none found, the course runs on the CPU"
 
 
 def check_data():
@@ -130,11 +131,11 @@ def check_data():
     from .data import verify
 
     verify()
-    return "Fashion-MNIST is here and its checksums are right"
+    return "Fashion-MNIST is complete, and its checksums are right"
 
 
 def check_speed():
-    """Billions of multiplications and additions a second in a convolution, forward and backward."""
+    """Billions of multiplications and additions per second in a convolution, forward and backward."""
     mx = _mxnet()
     batch, channels, side = 32, 64, 28
     X = mx.np.ones((batch, channels, side, side))
@@ -148,7 +149,7 @@ def check_speed():
         Y.backward()
         mx.npx.waitall()
 
-    step()  # the first one sets up
+    step()  # the first call is slower
     start, steps = time.perf_counter(), 0
     while time.perf_counter() - start < 1:
         step()

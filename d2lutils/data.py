@@ -23,13 +23,13 @@ def fashion_mnist(num_train=60_000, seed=0):
     """Fashion-MNIST as two pairs of arrays, (X_train, y_train) and (X_test, y_test).
 
     X: float32 (N, 1, 32, 32) in [0, 1], the 28x28 originals inside a border of two zeros;
-    y: int64 (N,), classes 0 to 9. The test set always has all its 10,000 images.
+    y: int64 (N,), classes 0 to 9. The test set always has all 10,000 images.
 
-    num_train: how many of the 60,000 training images to draw, as many of each class as of the
-    others (give or take one), chosen by `seed`.
+    num_train: how many of the 60,000 training images to draw. Each class gets the same number, give
+    or take one. `seed` chooses the images.
 
-    Raises ValueError when num_train is not an integer from 10 to 60,000, the seed is none, or a
-    file was altered, FileNotFoundError when a file is missing.
+    Raises ValueError if num_train is not an integer from 10 to 60,000, if the seed is not valid or
+    if a file was altered, FileNotFoundError if a file is missing.
     """
     if not is_integer(num_train) or not 10 <= num_train <= 60_000:
         raise ValueError(f"num_train must be an integer from 10 to 60,000, not {num_train!r}.")
@@ -43,7 +43,7 @@ def fashion_mnist(num_train=60_000, seed=0):
 
 
 class Pair(NamedTuple):
-    """Images and labels that `checked` has seen."""
+    """Images and labels that `checked` has accepted."""
 
     X: np.ndarray
     y: np.ndarray
@@ -53,11 +53,11 @@ def checked(data, name="data"):
     """`data`, a pair (X, y), as a `Pair` of arrays: X floats (N, ...), y int64 (N,).
 
     X and y may be arrays of `mxnet.np`, of the classic `mxnet.nd` or of NumPy. X is not copied and
-    keeps its type, except that NumPy's floats become float32. y may hold numbers of any type, as
-    long as they are whole and from 0 on. A `Pair` is taken as it is.
+    keeps its type, except that NumPy's floats become float32. y may have any numeric type, as long
+    as its values are whole numbers from 0. A `Pair` is returned as it is.
 
-    Raises ValueError, a sentence that says what is wrong with `name`, for anything else: another
-    kind of object or of shape, no example, an X of integers or with a value that is not finite.
+    Raises ValueError, which says what is wrong with `name`, for anything else: other objects or
+    shapes, empty data, an X of integers, or an X with a value that is not finite.
     """
     if isinstance(data, Pair):
         return data
@@ -86,14 +86,14 @@ def checked(data, name="data"):
 
 
 def batches(data, batch_size, seed=None, drop_last=False):
-    """Yield minibatches (X, y) of `data`, a pair of arrays as `checked` asks, copied one at a time.
+    """Yield batches (X, y) of `data`, a pair of arrays that `checked` accepts, copied one at a time.
 
-    seed: None keeps the order. An integer shuffles by a generator of its own; a
-    `numpy.random.Generator` shuffles by that one, differently at each call.
-    drop_last: leave out the last batch when it is smaller than batch_size, and not the only one.
+    seed: None keeps the order. An integer shuffles the examples, always in the same way. A
+    `numpy.random.Generator` shuffles them differently at each call.
+    drop_last: skip the last batch if it is smaller than batch_size, unless it is the only one.
 
-    Raises ValueError for data that `checked` refuses, a batch_size that is not a positive integer,
-    and a seed that is none.
+    Raises ValueError for data that `checked` refuses, for a batch_size that is not a positive
+    integer, and for an invalid seed.
     """
     X, y = checked(data)
     if not is_integer(batch_size) or batch_size < 1:
@@ -107,18 +107,18 @@ def batches(data, batch_size, seed=None, drop_last=False):
 
 
 def is_integer(value):
-    """Whether it is a whole number, of Python or NumPy; True and False are none."""
+    """Whether `value` is an integer of Python or NumPy; True and False do not count."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def generator(seed):
-    """NumPy's generator for a seed, which is an integer from 0 on, or several; or a generator."""
+    """NumPy's random generator for a seed: an integer from 0, a list of them, or a generator."""
     try:
         if seed is None or isinstance(seed, bool):
             raise TypeError
         return numpy.random.default_rng(seed)
     except (TypeError, ValueError):
-        raise ValueError(f"seed must be an integer from 0 on, not {seed!r}.") from None
+        raise ValueError(f"seed must be an integer, 0 or larger, not {seed!r}.") from None
 
 
 def half_size(data):
@@ -140,16 +140,16 @@ def _batches(X, y, order, batch_size):
 
 
 def _images(X, what):
-    """X as an array of MXNet, after a look at each value."""
+    """X as an MXNet array, once its type and all its values are checked."""
     if numpy.dtype(X.dtype).kind != "f":
         raise ValueError(
             f"{what} must hold floats, not {numpy.dtype(X.dtype)}: "
-            'if they are pictures from 0 to 255, use X.astype("float32") / 255.'
+            'if they are images with values from 0 to 255, use X.astype("float32") / 255.'
         )
     if isinstance(X, numpy.ndarray):
         X = _array(numpy.ascontiguousarray(X, "float32"))
     X = X.as_np_ndarray()
-    for start in range(0, len(X), 1024):  # piece by piece: NumPy is fast, but wants a copy
+    for start in range(0, len(X), 1024):  # in pieces, since each is copied to NumPy
         finite = numpy.isfinite(X[start : start + 1024].asnumpy())
         if not finite.all():
             i = start + numpy.argmin(finite.reshape(len(finite), -1).all(axis=1))
@@ -161,22 +161,22 @@ def _labels(y, what):
     """y as an array of int64."""
     values = y if isinstance(y, numpy.ndarray) else y.asnumpy()
     if values.dtype.kind not in "biuf":
-        raise ValueError(f"{what} must hold whole numbers from 0 on, not {values.dtype}.")
+        raise ValueError(f"{what} must hold whole numbers, 0 or larger, not {values.dtype}.")
     labels = values.astype("int64")
     wrong = values[(labels != values) | (labels < 0)]
     if len(wrong):
-        raise ValueError(f"{what} must hold whole numbers from 0 on, not {wrong[0]}.")
+        raise ValueError(f"{what} must hold whole numbers, 0 or larger, not {wrong[0]}.")
     return _array(labels)
 
 
 def _array(array):
-    """An array of NumPy as one of MXNet that shares its memory."""
-    shared = array.view()  # MXNet forbids to write in what it is given
+    """A NumPy array as an MXNet array that shares its memory."""
+    shared = array.view()  # MXNet makes the array it is given read-only
     return mx.nd.from_numpy(shared, zero_copy=True).as_np_ndarray()
 
 
 def _sound(name):
-    """The compressed bytes of a file, after a look at its checksum."""
+    """The compressed bytes of a file, once its checksum is verified."""
     path = FOLDER / name
     cure = "restore it with `git restore data/fashion_mnist` or clone the repository again."
     if not path.is_file():

@@ -15,7 +15,7 @@ def conv_block(num_channels):
 
 
 class DenseBlock(nn.HybridBlock):
-    """Layers that each read all earlier feature maps of the block and append their own.
+    """A row of layers; each reads all earlier feature maps of the block and appends its own.
 
     (N, C, H, W) -> (N, C + num_convs * growth_rate, H, W).
     Source: Huang et al. 2017, section 3, equation 2.
@@ -51,7 +51,7 @@ def transition_block(num_channels):
 def densenet(num_channels=64, growth_rate=32, num_convs=(4, 4, 4, 4), num_classes=10):
     """The book's DenseNet for images (N, C, H, W) of at least 32x32; returns scores (N, num_classes).
 
-    num_channels: of the first layer. num_convs: layers in each dense block; a transition
+    num_channels: channels of the first layer. num_convs: layers in each dense block. A transition
     between two blocks halves channels, height and width.
     """
     net = nn.HybridSequential()

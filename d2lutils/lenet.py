@@ -9,9 +9,9 @@ from .norm import make_norm
 def lenet(norm=None, activation="sigmoid", num_classes=10):
     """LeNet for images (N, 1, 32, 32); returns scores (N, num_classes).
 
-    norm: makes what stands between each layer and its activation, such as `nn.BatchNorm` or
-    `BatchNorm` (see `make_norm`); None leaves it out.
-    activation: any name that `nn.Activation` knows, such as "sigmoid" or "relu".
+    norm: makes the normalization between each layer and its activation, such as `nn.BatchNorm`
+    or `BatchNorm` (see `make_norm`); None for no normalization.
+    activation: a name that `nn.Activation` knows, such as "sigmoid" or "relu".
     Source: LeCun et al. 1998, section II.B, with average pooling and a plain output layer.
     """
 

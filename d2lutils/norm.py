@@ -1,5 +1,5 @@
 """Batch normalization as notebook 01 builds it (Ioffe & Szegedy 2015, Algorithms 1 and 2), other
-normalizations, and how a network gets the one that it is asked for."""
+normalizations, and `make_norm`, through which a network gets its normalization."""
 
 import inspect
 
@@ -8,13 +8,13 @@ from mxnet.gluon import nn
 
 
 def batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):
-    """Normalize each channel of X; return the output and both moving averages.
+    """Normalize each channel of X; return the output, the running mean and the running variance.
 
-    X: (N, C) or (N, C, H, W), of any floating-point type (float16 while a channel has fewer than
+    X: (N, C) or (N, C, H, W), of any floating-point type (float16 if a channel has fewer than
     65,504 numbers). The other four arrays have X's type and the shape (1, C) or (1, C, 1, 1).
-    While training, mean and variance are those of the batch and the averages move: `momentum` is
-    the weight of the old value, the variance is biased (divided by the number of values). In
-    prediction the averages are used.
+    In training mode, mean and variance are those of the batch, and the running statistics are
+    updated: `momentum` is the weight of the old value, and the variance is biased (divided by the
+    number of values). In prediction mode, the running statistics are used instead.
     Source: Ioffe & Szegedy 2015, section 3; momentum and variance as in MXNet.
     """
     axes = (0, *range(2, X.ndim))  # every axis but the channels'
@@ -32,8 +32,8 @@ def batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):
 def batch_norm_backward(dY, X, gamma, eps):
     """Gradients of a loss with respect to X, gamma and beta, given dY, that with respect to Y.
 
-    dY, X: (N, C) or (N, C, H, W); gamma and its gradient, and beta's: (1, C) or (1, C, 1, 1).
-    Training mode: the batch's own statistics.
+    dY, X: (N, C) or (N, C, H, W); gamma, its gradient and beta's: (1, C) or (1, C, 1, 1).
+    For training mode, where the batch's own statistics are used.
     Source: Ioffe & Szegedy 2015, section 3, simplified; notebook 01 derives it.
     """
     axes = (0, *range(2, X.ndim))
@@ -48,10 +48,10 @@ def batch_norm_backward(dY, X, gamma, eps):
 
 
 class BatchNorm(nn.Block):
-    """`batch_norm` with parameters and running statistics, all of them saved, cast and moved.
+    """`batch_norm` as a layer: parameters and running statistics are saved, cast and moved with it.
 
     num_features: the number of channels C. num_dims: 2 for inputs (N, C), 4 for (N, C, H, W).
-    Raises ValueError for another num_dims, for an eps or a momentum that makes no sense, and for an
+    Raises ValueError for another num_dims, for an eps or momentum that makes no sense, and for an
     input of another shape.
     """
 
@@ -87,11 +87,11 @@ class BatchNorm(nn.Block):
 
 
 def load_parameters(net, path):
-    """Load a file of `save_parameters` into `net`, whichever layer either has: ours or Gluon's.
+    """Load a file written by `save_parameters` into `net`; either may use our layer or Gluon's.
 
-    nn.BatchNorm keeps the four arrays of `BatchNorm`, but in the shape (C,), and calls two of them
-    running_mean and running_var. Everything else must agree. net: has seen an input.
-    Raises ValueError, and loads nothing, when the file is of another net.
+    nn.BatchNorm keeps the same four arrays as `BatchNorm`, but with shape (C,), and calls two of
+    them running_mean and running_var. Everything else must agree. Call net on an input first.
+    Raises ValueError, and loads nothing, if the file belongs to another net.
     """
 
     def common(name):
@@ -102,24 +102,27 @@ def load_parameters(net, path):
     shapes = {name: p.data().squeeze().shape for name, p in parameters.items()}
     if shapes != {name: value.squeeze().shape for name, value in values.items()}:
         wrong = sorted(shapes.keys() ^ values.keys()) or "the shapes"
-        raise ValueError(f"This file is of another net, nothing was loaded: compare {wrong}.")
+        raise ValueError(f"This file belongs to another net, nothing was loaded: compare {wrong}.")
     for name, p in parameters.items():
         p.set_data(values[name].reshape(p.shape))
 
 
 class GroupNorm(nn.Block):
-    """Normalize the channels of each image in groups, for (N, C, H, W); one group: layer norm.
+    """Normalize groups of channels within each image (N, C, H, W); with one group, layer norm.
 
-    num_groups divides num_channels, else ValueError. Both halves are done by MXNet's fast batch
-    normalization: the first takes each group of each image for a channel, the second is frozen at
-    mean 0 and variance 1, and applies gamma and beta, both (C,).
-    Source: Wu & He 2018, section 3. (Gluon's own has one gamma a group, and no NumPy interface.)
+    num_groups must divide num_channels, or ValueError is raised. MXNet's fast batch normalization
+    does the work twice: first it treats each group of each image as a channel; then, frozen at
+    mean 0 and variance 1, it applies gamma and beta, both (C,).
+    Source: Wu & He 2018, section 3. (Gluon's own layer has one gamma per group and no NumPy
+    interface.)
     """
 
     def __init__(self, num_channels, num_groups=1, eps=1e-5):
         super().__init__()
         if num_channels % num_groups:
-            raise ValueError(f"{num_channels} channels do not fall into {num_groups} equal groups.")
+            raise ValueError(
+                f"{num_channels} channels cannot be split into {num_groups} equal groups."
+            )
         self.num_groups, self.eps = num_groups, eps
         self.gamma = self.params.get("gamma", shape=(num_channels,), init="ones")
         self.beta = self.params.get("beta", shape=(num_channels,), init="zeros")
@@ -127,7 +130,7 @@ class GroupNorm(nn.Block):
     def forward(self, X):
         rows = X.shape[0] * self.num_groups
         zero, one = np.zeros(rows, ctx=X.ctx), np.ones(rows, ctx=X.ctx)
-        with autograd.train_mode():  # always by its own statistics
+        with autograd.train_mode():  # always with the statistics of its own input
             Z = X.reshape(1, rows, -1)
             Y = npx.batch_norm(Z, one, zero, zero.copy(), one.copy(), eps=self.eps)
         channels = X.shape[1]
@@ -138,9 +141,10 @@ class GroupNorm(nn.Block):
 
 
 class Noise(nn.Block):
-    """While training, a random scale and shift for each image and channel, drawn anew each time.
+    """In training mode, scale and shift each channel of each image at random, anew at each call.
 
-    Around means that change from step to step, so no layer sees the same distribution twice.
+    The means of scale and shift change from step to step too, so no layer sees the same
+    distribution twice.
     Source: Santurkar et al. 2018, section 2.1 and its appendix on noise.
     """
 
@@ -156,13 +160,14 @@ class Noise(nn.Block):
 
 
 def make_norm(norm, num_features, num_dims):
-    """The layer that `norm` makes for (N, num_features), num_dims 2, or (N, num_features, H, W), 4.
+    """Make a layer with `norm`, for inputs (N, num_features), or (N, num_features, H, W).
 
-    norm: a class or function of (num_features, num_dims), of num_features, or of nothing, such as
-    `BatchNorm`, `GroupNorm` and `nn.BatchNorm`; what has a default is left at its default.
-    Raises ValueError when norm makes no layer, or is one itself.
+    num_dims: 2 or 4, the number of axes of that input.
+    norm: a class or function that takes num_features and num_dims, num_features alone, or nothing,
+    such as `BatchNorm`, `GroupNorm` and `nn.BatchNorm`. Other arguments keep their defaults.
+    Raises ValueError if norm makes no layer, or is a layer itself.
     """
-    cure = "norm must be a class or function that makes a layer, such as nn.BatchNorm (no brackets)"
+    cure = "norm must be a class or function that makes a layer, such as nn.BatchNorm (without ())"
     if isinstance(norm, gluon.Block) or not callable(norm):
         raise ValueError(f"{cure}, not {norm!r}.")
     asked = [p for p in inspect.signature(norm).parameters.values() if p.default is p.empty]

@@ -1,4 +1,4 @@
-"""The live bar of a training."""
+"""The progress bar of `fit`."""
 
 import contextlib
 import sys
@@ -9,11 +9,12 @@ from IPython.display import display
 
 
 class Progress:
-    """Finished epochs as lines, the running one as a bar that does not stay.
+    """One line for each finished epoch, and a bar for the current one that disappears at its end.
 
-    In a notebook all of it is one output; elsewhere it goes to stdout, the bar to a terminal only.
-    verbose: False shows nothing. It becomes False where showing fails: a training never ends
-    because of its bar. Where the bar's characters cannot be shown, plain ones take their place.
+    In a notebook, all of it is one output. Elsewhere the lines go to stdout, and the bar is shown
+    only in a terminal.
+    verbose: False shows nothing. It becomes False if displaying fails, so that training never stops
+    because of its bar. If the bar's characters cannot be displayed, plain ones replace them.
     """
 
     def __init__(self, verbose):
@@ -24,7 +25,7 @@ class Progress:
                 self.handle = display({"text/plain": ""}, raw=True, display_id=True)
 
     def bar(self, epoch, fraction):
-        """Show how much of an epoch (0, 1, ...) is done, a fraction from 0 to 1; now and then."""
+        """Show which fraction (0 to 1) of an epoch (0, 1, ...) is done, at most five times a second."""
         with self._harmless():
             live = self.verbose and (self.handle is not None or sys.stdout.isatty())
             if live and time.perf_counter() - self.last > 0.2:
@@ -41,7 +42,7 @@ class Progress:
                 self.lines.append(text)
 
     def close(self):
-        """Take the bar away."""
+        """Remove the bar."""
         with self._harmless():
             if self.handle is not None:
                 self.handle.update({"text/plain": "\n".join(self.lines)}, raw=True)
@@ -52,12 +53,12 @@ class Progress:
             yield
         except UnicodeEncodeError:
             self.characters = "#-"
-        except Exception:  # a pipe nobody reads, a closed stdout, a display that is gone
+        except Exception:  # a broken pipe, a closed stdout, a lost display
             self.verbose = False
 
     def _show(self, text, end):
         if self.handle is not None:
             self.handle.update({"text/plain": "\n".join([*self.lines, text])}, raw=True)
         else:
-            width = 50 if sys.stdout.isatty() else 0  # to the end of a bar that stood there
+            width = 50 if sys.stdout.isatty() else 0  # long enough to overwrite the bar
             print(f"{text:<{width}}", end=end, flush=True)

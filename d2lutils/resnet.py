@@ -9,9 +9,9 @@ from .norm import make_norm
 class Residual(nn.HybridBlock):
     """Two 3x3 convolutions, each with batch normalization, and a shortcut around them.
 
-    (N, C, H, W) -> (N, num_channels, H / strides, W / strides). The shortcut is the identity
-    where shapes agree; with `projection` it is a 1x1 convolution with batch normalization.
-    The first 3x3 convolution carries the stride. With shortcut=False the block is plain.
+    (N, C, H, W) -> (N, num_channels, H / strides, W / strides). The shortcut is the identity,
+    or with `projection` a 1x1 convolution and batch normalization. The first 3x3 convolution
+    has the stride. With shortcut=False the block is plain.
     Source: He et al. 2015, section 3.2 and figure 2.
     """
 
@@ -40,7 +40,7 @@ class Residual(nn.HybridBlock):
 
 
 def stage(num_channels, num_blocks, strides, shortcut=True):
-    """Residual blocks in a row; the first changes channels and size where strides is not 1."""
+    """A row of residual blocks. If strides is not 1, the first one changes channels and size."""
     blocks = nn.HybridSequential()
     for i in range(num_blocks):
         first = i == 0 and strides != 1
@@ -79,7 +79,7 @@ def small_resnet(depth, width=16, shortcut=True, num_classes=10):
     """The residual net for small images, or with shortcut=False the plain net of the same depth.
 
     Three stages of `width`, 2 * width and 4 * width channels; depth = 6n + 2 counts the 3x3
-    convolutions, the first layer and the last, not the projections.
+    convolutions and the last layer, not the projections.
     Raises ValueError for another depth. Source: He et al. 2015, section 4.2.
     """
     n = _blocks_in_a_stage(depth)
@@ -100,8 +100,8 @@ def small_resnet(depth, width=16, shortcut=True, num_classes=10):
 def plain_net(depth, width=16, norm=None, num_classes=10):
     """The plain net of `small_resnet`'s shape, with any normalization or none.
 
-    norm: makes what stands between each convolution and its ReLU, as in `lenet`; without one the
-    convolutions have biases.
+    norm: makes the normalization between each convolution and its ReLU, as in `lenet`; without
+    one, the convolutions have biases.
     Raises ValueError for a depth that is not 6n + 2.
     """
     n = _blocks_in_a_stage(depth)

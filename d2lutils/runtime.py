@@ -1,7 +1,7 @@
-"""Threads, the import of MXNet, seeds, and the two modes.
+"""Threads, the import of MXNet, seeds, and quick or full training.
 
-Nothing here imports a package at the top, and all of it is Python 3.6: the environment report
-(`python -m d2lutils`) uses it where nothing else runs.
+This module imports no package at the top and is valid Python 3.6, because the environment report
+(`python -m d2lutils`) must be able to use it where nothing else works.
 """
 
 import math
@@ -17,21 +17,21 @@ from pathlib import Path
 
 PROC, SYS = Path("/proc"), Path("/sys")
 SPIN_COUNT = (
-    "10000"  # rounds an idle OpenMP thread waits awake; long waits starve whoever shares the cores
+    "10000"  # how long an idle OpenMP thread spins; long spinning slows other programs down
 )
 _COUNT = r"\s*\+?0*[1-9]\d{0,3}\s*"
-SETTINGS = {  # with any other value MXNet ends Python, hangs, or prints on stderr
-    "OMP_NUM_THREADS": (f"{_COUNT}(,{_COUNT})*", "a number from 1 to 9999, or a list of such"),
+SETTINGS = {  # with any other value MXNet crashes, hangs, or prints on stderr
+    "OMP_NUM_THREADS": (f"{_COUNT}(,{_COUNT})*", "a number from 1 to 9999, or a list of them"),
     "GOMP_SPINCOUNT": (r"\s*([+-]?\d{1,9}\s*[kmgt]?|infinite|infinity)\s*", "a number of rounds"),
     "MXNET_CPU_WORKER_NTHREADS": (f"({_COUNT})?", "a number from 1 to 9999"),
 }
 
 
 def physical_cores():
-    """How many physical cores this process may use, at least 1.
+    """The number of physical cores this process may use, at least 1.
 
-    Two hyper-threads of a core count as one. On Linux the process's CPU affinity and a
-    container's CPU quota are heeded.
+    Two hyper-threads of a core count as one. On Linux, the CPU affinity of the process and the CPU
+    quota of a container are respected.
     """
     if sys.platform == "darwin":
         return int(subprocess.check_output(["sysctl", "-n", "hw.physicalcpu"]))
@@ -48,7 +48,7 @@ def physical_cores():
 
 
 def _cpu_quota():
-    """CPUs that the container's control group grants, rounded down; infinite where there is no limit."""
+    """The container's CPU quota in CPUs, rounded down; infinite if there is no limit."""
     group = SYS / "fs/cgroup"
     try:
         if (group / "cpu.max").exists():  # version 2
@@ -62,21 +62,21 @@ def _cpu_quota():
 
 
 def busy_processors():
-    """How many processors other programs keep busy, a fraction included; 0 where nobody can tell.
+    """The number of processors that other programs keep busy, with fractions; 0 if it is unknown.
 
-    That is the load average of the last minute. It also remembers programs that have ended, such as
-    this notebook before its restart. So where it shows any, Linux is asked how many processors work
-    while this process sleeps for a moment, and the smaller number counts.
+    This is the load average of the last minute. It still includes programs that have just ended,
+    such as this notebook before a restart. So if it is not 0, we also ask Linux how many processors
+    work while this process sleeps for a moment, and return the smaller number.
     """
     try:
         load = os.getloadavg()[0]
-    except (AttributeError, OSError):  # Windows has none, and others may fail to find out
+    except (AttributeError, OSError):  # Windows has no load average
         return 0.0
     return min(load, _busy_now()) if round(load) else load
 
 
 def _busy_now():
-    """How many processors work while this process sleeps; infinite where the system does not say."""
+    """The number of processors that work while this process sleeps; infinite if it is unknown."""
     try:
         idle, start = _idle_seconds(), time.perf_counter()
         time.sleep(0.2)
@@ -87,32 +87,32 @@ def _busy_now():
 
 
 def _idle_seconds():
-    """How long the processors have been idle or waiting for a disk, since the start, all added up."""
+    """The time that all processors together have been idle or waiting for a disk since the start."""
     idle, waiting = (PROC / "stat").read_text().split()[4:6]
     return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK")
 
 
 def set_threads():
-    """Choose MXNet's threads, by the environment variables it reads when imported.
+    """Set the environment variables from which MXNet takes its number of threads when imported.
 
-    OMP_NUM_THREADS: as many as there are physical cores, but no more than processors that other
-    programs leave free, and at least one. (A hyper-thread is a processor of its own here. MXNet
-    would take half of all processors.) Two threads where one processor is free wait for each other
-    and are slower than one. GOMP_SPINCOUNT: short.
+    OMP_NUM_THREADS becomes the number of physical cores, but at most the number of processors that
+    other programs leave free, and at least one. (Here each hyper-thread counts as a processor. MXNet
+    itself would take half of all processors.) Two threads on one free processor wait for each other
+    and are slower than one thread. GOMP_SPINCOUNT becomes short.
 
-    What is set already stays; of a list, which MXNet cannot read, the first number. Returns a
-    sentence on the choice. Raises ValueError for a setting that MXNet cannot live with. Warns when
-    MXNet was imported before and has made its choice.
+    A value that is already set stays; MXNet cannot read a list, so of a list the first number stays.
+    Returns a sentence about the choice. Raises ValueError for a value that MXNet cannot use. Warns
+    if MXNet was imported before, because then it is too late.
     """
     for name, (pattern, meaning) in SETTINGS.items():
         value = os.environ.get(name)
         if value is not None and not re.fullmatch(pattern, value, re.ASCII | re.IGNORECASE):
-            raise ValueError(f"{name} must be {meaning}, not {value!r}: set it anew, or unset it.")
+            raise ValueError(f"{name} must be {meaning}, not {value!r}: change it or unset it.")
     chosen = os.environ.get("OMP_NUM_THREADS")
     if chosen is None and "mxnet" in sys.modules:
         message = (
-            "MXNet was imported before d2lutils and runs on half of the processors: "
-            "restart, and put `import d2lutils` first."
+            "MXNet was imported before d2lutils and uses half of the processors: "
+            "restart Python and put `import d2lutils` first."
         )
         warnings.warn(message, stacklevel=3)
         return message
@@ -129,27 +129,27 @@ def set_threads():
 
 
 def import_mxnet():
-    """Import MXNet, switch its NumPy interface on, and return it.
+    """Import MXNet, switch on its NumPy interface, and return it.
 
-    The switch (`npx.set_np()`) holds for the calling thread only: call this again in another.
-    Raises ImportError, one sentence with the cure, where MXNet cannot be imported: another Python
-    than 3.11, NumPy 1.24 or newer, a missing package or system library, a damaged library.
+    The NumPy interface (`npx.set_np()`) is on for the calling thread only: in another thread, call
+    this again. Raises ImportError, which says how to fix it, if MXNet cannot be imported: because of
+    a Python other than 3.11, NumPy 1.24 or newer, or a missing or damaged library.
     """
     check_python()
     check_numpy()
     try:
-        with warnings.catch_warnings():  # what is deprecated in MXNet is not the course's to mend
+        with warnings.catch_warnings():  # deprecations inside MXNet cannot be fixed here
             warnings.simplefilter("ignore", DeprecationWarning)
             import mxnet
     except ModuleNotFoundError as error:
         raise ImportError(f"{error}: {INSTALL}.") from None
-    except (OSError, RuntimeError) as error:  # RuntimeError: MXNet's own library is not there
+    except (OSError, RuntimeError) as error:  # RuntimeError: MXNet's own library is missing
         reason = str(error).partition("\n")[0]
         ours = "mxnet|openblas|gfortran"  # these come with MXNet
         library = re.match(rf"lib(?!{ours})\S+(?=: cannot open)", reason)
         if library is None:
             raise ImportError(
-                f"MXNet's library is damaged, or of another system ({reason}): {REPAIR}."
+                f"MXNet's library is damaged or built for another system ({reason}): {REPAIR}."
             ) from None
         raise ImportError(
             f"MXNet needs the system library {library[0]}, which is missing: install it "
@@ -159,52 +159,52 @@ def import_mxnet():
     return mxnet
 
 
-INSTALL = "run the course from its own environment, which `make lab` lays"
-REPAIR = "lay the environment anew with `sh tools/venv.sh`"
+INSTALL = "run the course in its own environment, which `make lab` sets up"
+REPAIR = "set the environment up again with `sh tools/venv.sh`"
 
 
 def check_python():
-    """The version of Python; raises ImportError when it is not 3.11, the one the course is made for."""
+    """The version of Python. Raises ImportError if it is not 3.11, which the course needs."""
     found = platform.python_version()
     if sys.version_info[:2] != (3, 11):  # MXNet needs distutils, which is gone in 3.12
         raise ImportError(
-            f"This is Python {found}, and the course runs on 3.11 only: "
+            f"This is Python {found}, but the course runs only on 3.11: "
             "use Python 3.11 (`make lab` finds or fetches one)."
         )
     return found
 
 
 def check_numpy():
-    """The version of NumPy; raises ImportError when it is missing, or too new for MXNet."""
+    """The version of NumPy. Raises ImportError if it is missing or too new for MXNet."""
     try:
         import numpy
     except ImportError as error:
         raise ImportError(f"{error}: {INSTALL}.") from None
     if tuple(int(part) for part in numpy.__version__.split(".")[:2]) >= (1, 24):
         raise ImportError(
-            f"MXNet 1.9.1 needs numpy.bool, which NumPy {numpy.__version__} has no more: "
+            f"MXNet 1.9.1 needs numpy.bool, which NumPy {numpy.__version__} no longer has: "
             f"install numpy<1.24, or {INSTALL}."
         )
     return numpy.__version__
 
 
 def seed_everything(seed):
-    """Seed the global generators of MXNet, NumPy and Python; seed: an integer from 0 to 2**32 - 1.
+    """Seed the global random generators of MXNet, NumPy and Python.
 
-    Raises ValueError for any other number.
+    seed: an integer from 0 to 2**32 - 1; any other number raises ValueError.
     """
     import mxnet
     import numpy
 
-    numpy.random.seed(seed)  # refuses what is out of range, before anything else is seeded
+    numpy.random.seed(seed)  # raises if it is out of range, before anything is seeded
     random.seed(seed)
     mxnet.random.seed(seed)
 
 
 def quick_or_full(quick, full):
-    """`full` when the environment has COURSE_FULL=1, `quick` when it has 0 or nothing.
+    """`full` if the environment variable COURSE_FULL is 1, `quick` if it is 0 or not set.
 
-    Raises ValueError when COURSE_FULL is anything else.
+    Raises ValueError if COURSE_FULL is anything else.
     """
     choice = os.environ.get("COURSE_FULL", "")
     if choice not in ("", "0", "1"):

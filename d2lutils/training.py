@@ -19,10 +19,10 @@ SCHEDULES = ("one-cycle", "cosine", "constant")
 
 @dataclass
 class History:
-    """What `fit` saw: a list with one number an epoch for each name below, and every step's loss.
+    """What `fit` measured: one number per epoch in each list below, one per step in `step_loss`.
 
-    Losses are means of the cross-entropy in nats, accuracies fractions from 0 to 1. Training
-    figures are averages over the epoch, taken while the network learns.
+    Losses are mean cross-entropies in nats, accuracies are fractions from 0 to 1. Training losses
+    and accuracies are means over an epoch in which the network changes.
     """
 
     train_loss: list = field(default_factory=list)
@@ -65,22 +65,23 @@ def fit(
 ):
     """Train `net`, an initialized block, by SGD on the cross-entropy; returns a `History`.
 
-    train, test: pairs (X, y) of arrays, as `d2lutils.data.checked` asks: X of any shape (N, ...),
-    y the classes, whole numbers from 0 on; without `test` nothing is evaluated. X is cast batch by
-    batch to the type of the net's weights.
-    lr: the highest learning rate. schedule: "constant"; "cosine", from lr down to 0;
-    "one-cycle", up to lr in the first quarter of the steps, then as cosine.
-    batch_size: when the last batch of an epoch has less than a quarter of it, or fewer than three
-    examples, it is left out, since batch normalization would learn wrong statistics from it.
-    Another epoch leaves out others.
-    seed: of the order of the examples; `seed_everything` before the network is made seeds the rest.
+    train, test: pairs (X, y) of arrays, as `d2lutils.data.checked` describes: X of any shape
+    (N, ...), y the classes, integers from 0. Without `test`, nothing is evaluated. X is cast, batch
+    by batch, to the type of the net's weights.
+    lr: the largest learning rate. schedule: "constant"; "cosine", from lr down to 0;
+    "one-cycle", up to lr in the first quarter of the steps, then down to 0 like "cosine".
+    batch_size: the last batch of an epoch is skipped if it has fewer than a quarter of batch_size
+    examples, or fewer than three, because it would distort batch normalization's running
+    statistics. Each epoch skips other examples.
+    seed: sets the order of the examples. For the initial weights, call `seed_everything` before you
+    make the network.
 
-    Runs on a GPU where there is one. Ctrl-C ends the training: `fit` says so and returns the
-    epochs that are complete. When none is, or where nobody would be told (verbose=False, or a
-    display that failed), it raises KeyboardInterrupt. Either way the net keeps what it has learned.
-    Raises ValueError for arguments that make no sense. Raises FloatingPointError at the first loss
-    that is not finite, and after an epoch that leaves a weight that is not finite (the history so
-    far is its attribute `history`).
+    Uses a GPU if there is one. Ctrl-C stops the training: `fit` prints a line and returns the
+    completed epochs. If there are none, or if nothing is displayed (verbose=False, or a display
+    that failed), it raises KeyboardInterrupt. The net keeps what it has learned in both cases.
+    Raises ValueError for arguments that make no sense. Raises FloatingPointError as soon as a loss
+    is not finite, or if a weight is not finite after an epoch; its attribute `history` holds the
+    history so far.
     """
     _check_settings(num_epochs, lr, schedule, momentum, weight_decay, batch_size)
     if autograd.is_recording():
@@ -106,7 +107,7 @@ def fit(
         return error
 
     def settle(epoch, waiting):
-        """Read the oldest result that is still on the device."""
+        """Read the oldest result that has not been read yet."""
         loss_sum, num_correct, size = waiting.popleft()
         loss = float(loss_sum) / size
         history.step_loss.append(loss)
@@ -135,7 +136,7 @@ def fit(
                 totals += settle(epoch, waiting)
             seconds = time.perf_counter() - start
             if name := _not_finite(net):  # a loss may stay finite, since ReLU turns NaN into 0
-                raise lost(f"Epoch {epoch + 1} left {name} with values not finite")
+                raise lost(f"After epoch {epoch + 1}, {name} has values that are not finite")
             tested = None if test is None else evaluate(net, test)
             # Only now, so that Ctrl-C during the evaluation leaves lists of one length.
             history.train_loss.append(totals[0] / totals[2])
@@ -158,8 +159,8 @@ def fit(
 def evaluate(net, data, batch_size=256):
     """Mean cross-entropy and accuracy of `net` on `data`, a pair (X, y), in prediction mode.
 
-    It predicts under `autograd.record()` too, and the net stays as it is. Raises ValueError for
-    arguments that make no sense, as `fit` does, FloatingPointError for weights that are not finite.
+    Uses prediction mode even inside `autograd.record()`, and does not change the net. Raises
+    ValueError for arguments that make no sense, FloatingPointError for weights that are not finite.
     """
     data = checked(data)
     device, dtype = _prepare(net)
@@ -176,11 +177,11 @@ def evaluate(net, data, batch_size=256):
 
 
 def renew_statistics(net, data, batch_size=256):
-    """Let the running statistics of batch normalization follow the present weights.
+    """Update the running statistics of batch normalization to fit the current weights.
 
-    Runs `data`, a pair (X, y), through the net in training mode without a step. MXNet moves the
-    statistics in the backward pass, so there is one, whose gradients nobody uses. An incomplete
-    last batch is left out.
+    Runs `data`, a pair (X, y), through the net in training mode, without changing a weight. MXNet
+    updates the statistics in the backward pass, so there is one; its gradients are not used. An
+    incomplete last batch is skipped.
     """
     weight = next(iter(net.collect_params().values()))
     for X, _ in batches(data, batch_size, seed=0, drop_last=True):
@@ -193,7 +194,7 @@ def renew_statistics(net, data, batch_size=256):
 
 
 def learning_rate(schedule, lr, done):
-    """The rate of a step that completes the fraction `done` (0 to 1) of all steps."""
+    """The learning rate of the step after which the fraction `done` (0 to 1) of all steps is done."""
     if schedule == "constant":
         return lr
     warm_up = 0.25 if schedule == "one-cycle" else 0.0
@@ -222,12 +223,12 @@ def _is_finite(value):
 
 
 def _prepare(net):
-    """Move the net to the device, hybridize it where it can be.
+    """Move the net to the device and hybridize it if possible.
 
     Returns the device and the type of the weights.
     """
     if not isinstance(net, gluon.Block):
-        raise ValueError(f"net must be a block of Gluon, not of type {type(net).__name__}.")
+        raise ValueError(f"net must be a Gluon block, not of type {type(net).__name__}.")
     device = d2l.try_gpu()
     parameters = net.collect_params()
     if any(p._data is None and not p._deferred_init for p in parameters.values()):
@@ -235,9 +236,7 @@ def _prepare(net):
     if any(p.list_ctx() != [device] for p in parameters.values()):
         parameters.reset_ctx(device)
     if name := _not_finite(net):
-        raise FloatingPointError(
-            f"{name} has values that are not finite: the network is lost, make it anew."
-        )
+        raise FloatingPointError(f"{name} has values that are not finite: make a new network.")
     if isinstance(net, gluon.HybridBlock) and not net._active:
         net.hybridize(static_alloc=True, static_shape=True)
     return device, next((p.dtype for p in parameters.values()), "float32")
@@ -256,13 +255,13 @@ def _check_gradients(net):
 
 
 def _not_finite(net):
-    """The name of a parameter with a value that is not finite, None when there is none."""
+    """The name of the first parameter with a value that is not finite, or None."""
     parameters = [p for p in net.collect_params().values() if p._data is not None]
     return next((p.name for p in parameters if not numpy.isfinite(p.data().asnumpy()).all()), None)
 
 
 def _scores(net, X, highest):
-    """The net's scores for a batch, after a look at their shape; `highest`: the largest label."""
+    """The net's scores for a batch, once their shape is checked; `highest`: the largest label."""
     try:
         scores = net(X)
     except (MXNetError, ValueError) as error:
@@ -279,7 +278,7 @@ def _scores(net, X, highest):
         )
     if highest >= scores.shape[1]:
         raise ValueError(
-            f"There is a label {highest}, and the network has scores for {scores.shape[1]} classes, "
+            f"y holds the label {highest}, but the network has scores for {scores.shape[1]} classes, "
             f"0 to {scores.shape[1] - 1}."
         )
     return scores

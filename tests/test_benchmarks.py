@@ -138,7 +138,8 @@ def test_a_section_takes_the_place_of_its_older_self(tmp_path, monkeypatch):
 
 
 def test_the_results_are_those_of_the_code():
-    """Every section that was measured has the tables that the code has now, and their rows."""
+    """Every section that was measured has the tables that the code has now, and their rows; only a
+    notebook may be missing, when it is newer than the measurement."""
     main = main_module()
     sections = main.sections()
     assert sections and set(sections) <= set(main.TOPICS.values())
@@ -147,8 +148,9 @@ def test_the_results_are_those_of_the_code():
             tables = importlib.import_module(topic).TABLES
             titles = re.findall(r"^### (.+)", sections[heading], flags=re.M)
             assert titles == [table.title for table in tables]
+            found = re.findall(r"^\| ([^|]+?) \|", sections[heading], flags=re.M)
             rows = [label for table in tables for label in table.contenders]
-            assert re.findall(r"^\| ([^|]+?) \|", sections[heading], flags=re.M) == rows
+            assert found == [row for row in rows if row in found or not row.endswith(".ipynb")]
 
 
 def test_the_appendix_says_what_the_results_say():
@@ -157,8 +159,8 @@ def test_the_appendix_says_what_the_results_say():
     rows = re.findall(r"^\| (the .+?) \| ([\d.]+).*? \| ([\d.]+)", section, flags=re.M)
     quick, good, again, lenet, resnet = ((float(s), accuracy) for _, s, accuracy in rows)
     text = (ROOT / "notebooks" / "07_fast_on_a_cpu.ipynb").read_text()
-    assert 3.5 < lenet[0] / again[0] < 4 and "nearly four times as long" in text
-    assert 9.5 < resnet[0] / again[0] < 10.5 and "took ten times as long" in text
+    assert 3.5 < lenet[0] / again[0] < 4 and "more than three and a half times as long" in text
+    assert 20 < resnet[0] / again[0] < 25 and "more than twenty times as long" in text
     assert f"ended at {lenet[1]}." in text and f"ended at {resnet[1]}." in text
-    assert 8 < good[0] / quick[0] < 9
-    assert f"from {quick[1]} to {good[1]} takes more than eight times as long" in text
+    assert 6 < good[0] / quick[0] < 7
+    assert f"from {quick[1]} to {good[1]} takes more than six times as long" in text

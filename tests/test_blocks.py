@@ -117,8 +117,8 @@ GRADIENTS = {
         "hide what they",
     ),
     "untrained": (around(untrained), "not all of them learn"),
-    "kept": (kept, "anew in each call"),
-    "still": (set_in_each_norm("use_global_stats", True), "while training"),
+    "kept": (kept, "new layers in each call"),
+    "still": (set_in_each_norm("use_global_stats", True), "in training mode"),
 }
 
 

@@ -71,7 +71,7 @@ def test_a_right_answer_is_accepted_in_the_same_words(say, name, answers):
 def test_a_right_choice_gets_the_reason_of_every_option(say, name):
     said = " ".join(say(NAMES[name], *RIGHT[name][0]).split())
     for letter, (right, reason) in NAMES[name].options.items():
-        assert f"({letter}) is {'right' if right else 'not'}: {reason}" in said
+        assert f"({letter}) is {'right' if right else 'wrong'}: {reason}" in said
 
 
 @pytest.mark.parametrize("name, wrong", each(WRONG))
@@ -168,6 +168,7 @@ def with_each_callable(name):
 
 
 TAKING_CALLABLES = [name for name in NAMES if any(callable(a) for a in RIGHT[name][0])]
+RETURNING_WORDS = {"diagnosed"}  # no numbers that could be NaN or of another shape
 
 
 @pytest.mark.parametrize("kind", CALLABLE)
@@ -175,6 +176,8 @@ TAKING_CALLABLES = [name for name in NAMES if any(callable(a) for a in RIGHT[nam
 def test_code_that_does_not_work_gets_a_sentence(say, monkeypatch, name, kind):
     if kind == "never returns":  # the others may meet a garbage collection of 0.3 seconds
         monkeypatch.setattr(engine, "SECONDS", 0.3)
+    if name in RETURNING_WORDS and kind in ("NaN", "shape"):
+        pytest.skip("its result is a word")
     change, word = CALLABLE[kind]
     for answer, put in with_each_callable(name):
         said = say(NAMES[name], *put(changed(answer, change)))
@@ -299,7 +302,7 @@ def test_an_interrupted_check_says_so(say):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    assert "Stopped by hand" in say(check.layer_norm, interrupted)
+    assert "was interrupted" in say(check.layer_norm, interrupted)
 
 
 def test_the_line_that_failed_is_named(say):
@@ -365,11 +368,11 @@ EXCEPTIONS = {  # what goes wrong, and the word for it
     "an attribute": (lambda X, *_: X.maen(), "spelled"),
     "an integer": (lambda *_: range(2.0), "// divides"),
     "two types": (lambda X, *_: X.T @ np.ones(X.shape, dtype="float64"), "float32"),
-    "a shape": (lambda X, *_: X.reshape(7, 7, 7), "Print what stands in that line"),
+    "a shape": (lambda X, *_: X.reshape(7, 7, 7), "Print the values in that line"),
 }
 BLOCK_EXCEPTIONS = {
     "no super": (Unprepared, "super().__init__()"),
-    "no parameter": (Unregistered, "are found"),
+    "no parameter": (Unregistered, "finds no others"),
     "no data": (WithoutData, "its .data() is"),
     "another method": (Misnamed, "an nn.Block needs forward(self, X)"),
     "a block in a hybrid one": (
@@ -378,8 +381,8 @@ BLOCK_EXCEPTIONS = {
     ),
     "half a channel": (lambda n: nn.Conv2D(n / 8, 1), "int(...) rounds down"),
     "an instance": (nn.Dense(3), "not what it made"),
-    "a fixed shape": (lambda n: nn.Dense(n, in_units=99), "in_channels, perhaps"),
-    "nothing": (lambda n: nn.Sequential().add(nn.Dense(n)), "what .add() returns"),
+    "a fixed shape": (lambda n: nn.Dense(n, in_units=99), "in_channels or in_units"),
+    "nothing": (lambda n: nn.Sequential().add(nn.Dense(n)), ".add() returns None too"),
 }
 LAYERS = {  # what people write who know PyTorch, and the word for it
     "layers at birth": (lambda n: nn.Sequential(nn.Dense(n), nn.Dense(n)), "net.add(a, b)"),
@@ -387,11 +390,11 @@ LAYERS = {  # what people write who know PyTorch, and the word for it
     "a list at birth": (lambda n: nn.Sequential([nn.Dense(n), nn.Dense(n)]), "net.add(a, b)"),
     "a list": (lambda n: filled_with(nn.Sequential, [nn.Dense(n)]), "not a list of them"),
     "a hybrid list": (lambda n: filled_with(nn.HybridSequential, [nn.Dense(n)]), "not a list"),
-    "a function": (lambda n: filled_with(nn.Sequential, npx.relu), "A layer is wanted there"),
-    "channels": (lambda n: nn.BatchNorm(n), "takes no number of channels"),
-    "in and out": (lambda n: nn.Conv2D(n, 9, 3), "the channels that come out"),
-    "in and out, size": (lambda n: nn.Conv2D(n, 9, kernel_size=3), "the channels that come out"),
-    "inputs": (lambda n: nn.Dense(n, 9), "Gluon's takes units alone"),
+    "a function": (lambda n: filled_with(nn.Sequential, npx.relu), "A layer is needed there"),
+    "channels": (lambda n: nn.BatchNorm(n), "not the number of channels"),
+    "in and out": (lambda n: nn.Conv2D(n, 9, 3), "the number of output channels"),
+    "in and out, size": (lambda n: nn.Conv2D(n, 9, kernel_size=3), "the number of output channels"),
+    "inputs": (lambda n: nn.Dense(n, 9), "takes units only"),
     "ReLU": (lambda n: nn.ReLU(), 'nn.Activation("relu")'),
     "Linear": (lambda n: nn.Linear(n, n), "nn.Dense(units)"),
     "BatchNorm2d": (lambda n: nn.BatchNorm2d(n), "nn.BatchNorm()"),
@@ -400,8 +403,8 @@ LAYERS = {  # what people write who know PyTorch, and the word for it
     "keepdim": (lambda n: nn.Lambda(lambda X: X.mean(0, keepdim=True)), "Here it is keepdims"),
     "stride": (lambda n: nn.Conv2D(n, 1, stride=2), "Here it is strides"),
     "cat": (lambda n: nn.Lambda(lambda X: np.cat([X, X])), "np.concatenate"),
-    "an unknown argument": (lambda n: nn.Dense(n, size=2), "no argument of this name"),
-    "torch": (lambda n: __import__("torch"), "The course is in MXNet"),
+    "an unknown argument": (lambda n: nn.Dense(n, size=2), "no argument with this name"),
+    "torch": (lambda n: __import__("torch"), "This course uses MXNet"),
 }
 
 
@@ -423,7 +426,7 @@ def test_a_word_of_pytorch_gets_that_of_mxnet(what):
 RECORDED_EXCEPTIONS = {
     "filled": (filled, "build a new one"),
     "overwritten": (overwritten, "no array may be overwritten"),
-    "detached": (lambda X, *_: X.detach(), "Nothing of this was recorded"),
+    "detached": (lambda X, *_: X.detach(), "This was not recorded"),
     "NumPy": (lambda X, *_: X.asnumpy(), "That is a NumPy array"),
 }
 
@@ -728,7 +731,9 @@ def test_a_bare_except_in_an_endless_loop_does_not_hang(say, monkeypatch):
 def test_an_endless_answer_does_not_hang(say, monkeypatch):
     monkeypatch.setattr(engine, "READING", 0.5)
     start = time.perf_counter()
-    assert "Reading this answer took 0.5 seconds" in say(check.merged, lambda *_: [Endless()] * 2)
+    assert "reading this answer took more than 0.5 seconds" in say(
+        check.merged, lambda *_: [Endless()] * 2
+    )
     assert time.perf_counter() - start < 5
 
 
@@ -768,7 +773,7 @@ def test_the_first_hint_comes_with_an_answer(capsys):
     fresh = engine.choice("9", "Fresh", ("two", "three"), {"a": (True, "why")})
     fresh(...)
     check.hint(1)
-    assert "comes with a wrong answer" in capsys.readouterr().out
+    assert "comes after a wrong answer" in capsys.readouterr().out
 
 
 def test_the_course_does_not_hide_its_own_mistakes_in_a_traceback(capsys):

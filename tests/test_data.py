@@ -241,7 +241,7 @@ def test_arguments_that_make_no_sense_are_refused_at_the_call(example, batch_siz
 @pytest.mark.parametrize("seed", [-1, 1.5, "1", True, False])
 def test_a_seed_that_is_none_is_refused(seed):
     for use in (lambda: batches(numbered(3), 2, seed), lambda: fashion_mnist(10, seed)):
-        with pytest.raises(ValueError, match=f"seed must be an integer from 0 on, not {seed!r}"):
+        with pytest.raises(ValueError, match=f"seed must be an integer, 0 or larger, not {seed!r}"):
             use()
 
 
@@ -368,7 +368,7 @@ def classes(*labels):
         (lambda X, y: (X.reshape(10, -1)[:, :0], y), "data is empty: X has the shape (10, 0)."),
         (
             lambda X, y: ((X * 255).astype("uint8"), y),
-            "X of data must hold floats, not uint8: if they are pictures from 0 to 255, "
+            "X of data must hold floats, not uint8: if they are images with values from 0 to 255, "
             'use X.astype("float32") / 255.',
         ),
         (
@@ -378,16 +378,16 @@ def classes(*labels):
         (lambda X, y: (X > 0, y), "X of data must hold floats, not bool: .*"),
         (lambda X, y: (X.asnumpy().astype(str), y), "X of data must hold floats, not <U.*: .*"),
         (lambda X, y: (X.asnumpy() * 1j, y), "X of data must hold floats, not complex.*: .*"),
-        (lambda X, y: (X, classes(0, 1, -1)), "y of data .* from 0 on, not -1.0."),
-        (lambda X, y: (X, classes(0, 1.5, 1)), "y of data .* from 0 on, not 1.5."),
-        (lambda X, y: (X, classes(math.nan)), "y of data .* from 0 on, not nan."),
-        (lambda X, y: (X, classes(math.inf)), "y of data .* from 0 on, not inf."),
-        (lambda X, y: (X, classes(1e30)), "y of data .* from 0 on, not 1.0.*."),
+        (lambda X, y: (X, classes(0, 1, -1)), "y of data .* 0 or larger, not -1.0."),
+        (lambda X, y: (X, classes(0, 1.5, 1)), "y of data .* 0 or larger, not 1.5."),
+        (lambda X, y: (X, classes(math.nan)), "y of data .* 0 or larger, not nan."),
+        (lambda X, y: (X, classes(math.inf)), "y of data .* 0 or larger, not inf."),
+        (lambda X, y: (X, classes(1e30)), "y of data .* 0 or larger, not 1.0.*."),
         (
             lambda X, y: (X, numpy.array(["shirt"] * 10)),
-            "y of data must hold whole numbers from 0 on, not <U5.",
+            "y of data must hold whole numbers, 0 or larger, not <U5.",
         ),
-        (lambda X, y: (X, numpy.array([None] * 10)), "y of data .* from 0 on, not object."),
+        (lambda X, y: (X, numpy.array([None] * 10)), "y of data .* 0 or larger, not object."),
     ],
 )
 def test_what_is_no_example_is_refused_in_a_sentence(check, spoil, sentence):

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LESSONS = [*sorted((ROOT / "notebooks").glob("0[1-4]_*.ipynb"))]  # 05 and 06 are experiments
+LESSONS = [*sorted((ROOT / "notebooks").glob("0[12346]_*.ipynb"))]
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=[path.stem for path in LESSONS])
 
 
@@ -48,14 +48,15 @@ def test_the_blanks_are_the_solutions_without_their_solutions(lesson):
 
 @each_lesson
 def test_nothing_of_the_solutions_is_in_the_blanks(lesson):
-    solved = [
-        cell.source
-        for cell in notebook(lesson, "solutions").cells
-        if "solution" in cell.metadata.get("tags", [])
-    ]
+    solved, asked = [], set()  # a solution may run a cell of the question once more
+    for cell in notebook(lesson, "solutions").cells:
+        if "solution" in cell.metadata.get("tags", []):
+            solved.append(cell.source)
+        else:
+            asked.add(cell.source)
     assert len(solved) > 10
     given = {cell.source for cell in notebook(lesson, "exercises").cells}
-    assert [source for source in solved if source in given] == []
+    assert [source for source in solved if source in given - asked] == []
 
 
 # --- what they ask ---
@@ -80,7 +81,7 @@ def test_there_are_five_to_eight_exercises_with_their_times(lesson):
     assert [title for title, _ in titles] == [f"{number}.{i + 1}" for i in range(len(titles))]
     assert 5 <= len(titles) <= 8
     assert all(re.search("minutes|hour", time) for _, time in titles), titles
-    assert titles[0][1].startswith("2 minutes") and any("hour" in time for _, time in titles)
+    assert re.match("[25] minutes", titles[0][1]) and any("hour" in time for _, time in titles)
     numbers = [re.match(r"[\d.]+", e.number)[0] for e in check.exercises(lesson.stem[:2]).values()]
     assert sorted(set(numbers)) == [title for title, _ in titles]
 

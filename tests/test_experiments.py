@@ -116,7 +116,7 @@ def test_each_normalization_has_its_name():
 
 
 def test_groups_that_do_not_divide_the_channels_are_refused():
-    with pytest.raises(ValueError, match="8 channels do not fall into 3 equal groups"):
+    with pytest.raises(ValueError, match="8 channels cannot be split into 3 equal groups"):
         GroupNorm(8, 3)
 
 
@@ -251,19 +251,21 @@ def covering(settings):
 
 
 TRAIN, TEST = ["train_loss", "train_accuracy"], ["test_loss", "test_accuracy"]
+FIVE_WAYS = [
+    *TRAIN,
+    *TEST,
+    "small_test_accuracy",
+    "batch_statistics",
+    "recalibrated",
+    "averaged",
+]
 COLUMNS = {name: TRAIN + TEST for name in EXPERIMENTS} | {
     "learning_rates": TRAIN,
     "momentum": TRAIN,
     "initial_scale": TRAIN,
     "noise": TRAIN,
-    "swing": [
-        *TRAIN,
-        *TEST,
-        "small_test_accuracy",
-        "batch_statistics",
-        "recalibrated",
-        "averaged",
-    ],
+    "swing": FIVE_WAYS,
+    "swing_rates": FIVE_WAYS,
 }
 
 
@@ -456,6 +458,27 @@ def test_swing_averages_the_weights_of_the_last_five_epochs(few, monkeypatch):
 def test_an_average_of_one_is_the_net_itself(few):
     [row] = runs.swing(300, 1, 7, "constant", 1.0)
     assert row["averaged"] == row["recalibrated"]
+
+
+def test_swing_goes_on_to_the_end_when_an_epoch_diverges(few, monkeypatch):
+    epochs = iter([fit])
+
+    def diverges_in_the_second_epoch(*args, **settings):
+        for train in epochs:
+            return train(*args, **settings)
+        error = FloatingPointError("loss")
+        error.history = History()
+        raise error
+
+    monkeypatch.setattr(runs, "fit", diverges_in_the_second_epoch)
+    first, *rest = runs.swing(100, 4, 7, "constant", 1.0)
+    assert list(first) == FIVE_WAYS and all(map(math.isfinite, first.values()))
+    assert len(rest) == 3 and all(math.isnan(value) for row in rest for value in row.values())
+
+
+def test_swing_rates_are_constant_and_change_nothing_else(few, monkeypatch):
+    monkeypatch.setattr(runs, "swing", lambda *arguments: arguments)
+    assert runs.swing_rates(100, 3, 7, 0.1) == (100, 3, 7, "constant", 0.1)
 
 
 # --- load, run and the command ---

@@ -204,11 +204,18 @@ def networks():
     size = how_many(about["epochs"]), about["images"], about["seeds"]
     yield "README", "test accuracy after", *size, 2, ABOUT["swing"]["epochs"]
     yield "04_densenet", "recipes:", len(cost), about["images"], 2
-    course = accuracy.mean()[:, "course"]
-    points = 100 * abs(course[["DenseNet", "ResNet-18"]] - course["BN-LeNet"]).max()
-    learned = accuracy.get_group(("LeNet", "book")) > 0.15
+    course, book = (accuracy.mean()[:, recipe] for recipe in ("course", "book"))
+    points = 100 * (course["ResNet-18"] - course["BN-LeNet"])
+    lifted = course["BN-LeNet"] - course["LeNet"]
+    yield "04_densenet", "lifts LeNet", f"{lifted:.3f}"
+    apart, lost = course.max() - course.min(), (course - book).min()
+    yield "04_densenet", "recipe matters more", f"{apart:.3f}", f"{lost:.3f}"
+    alone = accuracy.get_group(("LeNet", "book"))
+    learned = alone > 0.15
+    stuck = how_many((~learned).sum()), len(learned), f"{alone.min():.3f}"
+    yield "04_densenet", "says little", f"{alone.mean():.3f}", *stuck
     text = Fraction(round(2 * points), 2), how_many(learned.sum()), len(learned)
-    yield "04_densenet", "filled circles", about["seeds"], *text
+    yield "04_densenet", "axis starting at", about["seeds"], *text
 
 
 def swing():
@@ -229,24 +236,50 @@ def swing():
     text = f"{low:.3f}", f"{high:.3f}", points(end.test_accuracy), jump, f"{high:.2f}"
     yield lab, "training accuracies end", about["seeds"], points(end.train_accuracy), *text
 
-    chance, chance_of_1000 = ((0.88 * 0.12 / images) ** 0.5 for images in (10_000, 1_000))
+    def chance(accuracy, images):
+        """The standard deviation of a mean accuracy, measured on new images."""
+        p = accuracy.mean()
+        return (p * (1 - p) / images) ** 0.5
+
     before, after = late.test_accuracy, late.recalibrated
-    yield lab, "guilty here", round(before.std() / chance), 10_000
+    yield lab, "size of the test set", round(before.std() / chance(before, 10_000)), 10_000
     apart = (late.small_test_accuracy - before).std()
-    yield lab, "formula speaks", 1_000, 10_000, f"{apart:.3f}", f"{chance_of_1000:.3f}"
+    text = f"{apart:.3f}", f"{chance(before, 1_000):.3f}"
+    yield lab, "formula is about", 1_000, 10_000, *text
 
     jumps = constant.groupby("seed")[["test_accuracy", "recalibrated"]].diff().abs()
     jumps = jumps[constant.epoch > 6].mean()
     text = [f"{v:.3f}" for v in (before.mean(), after.mean(), *jumps)]
-    yield lab, "weight was touched", (after > before).sum(), len(late), *text
-    yield lab, "spread", f"{after.std():.3f}", round(after.std() / chance)
+    yield lab, "no weight changed", (after > before).sum(), len(late), *text
+    yield lab, "spread", f"{after.std():.3f}", round(after.std() / chance(after, 10_000))
 
     last_rate = learning_rate("cosine", rate, 1 - 0.5 / about["epochs"])
-    yield lab, "epoch by epoch", rate, f"{last_rate:.3f}"
-    yield lab, "run together", rate, rate, about["seeds"]
-    yield lab, "seed is free", late.groupby("seed").recalibrated.mean().idxmin()
+    yield lab, "almost nothing", rate, f"{last_rate:.3f}"
+    yield lab, "come together", rate, rate, about["seeds"]
+    yield lab, "worst seed at", late.groupby("seed").recalibrated.mean().idxmin()
     yield lab, "falling rate**", *mean_and_spread(cosine[cosine.epoch == 10].test_accuracy)
     yield lab, "averaging**", *mean_and_spread(end.averaged)
+
+
+def swing_rates():
+    rows = experiments.load("swing_rates")
+    largest, smallest = rows.lr.max(), rows.lr.min()
+    yield "06_test_accuracy", "control", largest, smallest
+
+    def gap_and_falls(runs):
+        late, steps = runs[runs.epoch > 5], runs.groupby("seed").recalibrated.diff()
+        gap = (late.recalibrated - late.test_accuracy).mean()
+        return f"{gap:.3f}", (steps[runs.epoch > 6] < 0).sum(), (runs.epoch > 6).sum()
+
+    constant = experiments.load("swing")
+    constant = constant[constant.schedule == "constant"]
+    gap, falls, cases = gap_and_falls(rows[rows.lr == largest])
+    slow = rows[rows.lr == smallest]
+    small_gap, falls_once, _ = gap_and_falls(slow)
+    assert falls_once == 1
+    text = gap, gap_and_falls(constant)[0], constant.lr.max(), falls, cases, small_gap
+    reached = slow[slow.epoch > 5].recalibrated.mean()
+    yield "06_test_accuracy", "tenth of the rate nothing", *text, f"{reached:.3f}"
 
 
 EXPERIMENTS = (
@@ -259,6 +292,7 @@ EXPERIMENTS = (
     noise,
     networks,
     swing,
+    swing_rates,
 )
 
 

@@ -12,7 +12,7 @@ from d2lutils import (
     small_resnet,
     transition_block,
 )
-from d2lutils.nets import count
+from d2lutils.nets import count, multiply_adds
 from d2lutils.norm import make_norm
 from d2lutils.resnet import plain_net, stage
 
@@ -96,6 +96,26 @@ def test_no_bias_stands_before_a_normalization(make):
     net, _ = made(make(), 2, 1, 32, 32)
     assert layers_in(net, nn.Conv2D)
     assert [layer for layer in layers_in(net, nn.Conv2D) if layer.bias is not None] == []
+
+
+def test_multiply_adds_of_a_layer():
+    """A weight of a convolution for each position, one of a dense layer once."""
+    convolution, _ = made(nn.Conv2D(5, 3, padding=1), 2, 4, 8, 6)
+    assert multiply_adds(convolution, np.zeros((2, 4, 8, 6))) == 2 * (8 * 6) * (3 * 3 * 4 * 5)
+    layer, _ = made(nn.Dense(7), 3, 5)
+    assert multiply_adds(layer, np.zeros((3, 5))) == 3 * 5 * 7
+
+
+def test_multiply_adds_of_a_network():
+    net, X = lenet(nn.BatchNorm), np.zeros((2, 1, 32, 32))
+    net.initialize()  # the shapes may still be unknown
+    convolutions = 28**2 * conv(1, 6, 5) + 10**2 * conv(6, 16, 5)
+    expected = convolutions + 400 * 120 + 120 * 84 + 84 * 10
+    net.hybridize()
+    for images in (1, 2, 2):  # nothing of the last time is left
+        assert multiply_adds(net, X[:images]) == images * expected
+    net, _ = made(resnet18(), 1, 1, 32, 32)
+    assert multiply_adds(net, X[:1]) == 35_410_944
 
 
 # --- LeNet ---

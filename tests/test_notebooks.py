@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import nbconvert
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parent.parent
 COURSE = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -20,14 +22,15 @@ TEXTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in sorted(fol
 
 # What a notebook builds and d2lutils ships.
 BUILT = {
-    "00_start_here": {"lenet"},
+    "00_start_here": set(),
+    "00b_the_tools": {"lenet"},
     "01_batch_norm_from_scratch": {"batch_norm", "batch_norm_backward", "BatchNorm"},
     "02_batch_norm_with_gluon": {"load_parameters", "norm_last"},
     "03_resnet": {"Residual", "resnet18"},
     "04_densenet": {"DenseBlock", "densenet"},
     "05_why_it_works": {"Noise"},
     "06_test_accuracy": {"renew_statistics"},
-    "07_fast_on_a_cpu": set(),
+    "07_fast_on_a_cpu": {"seconds", "median_ratio", "milliseconds_by_operator"},
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]
 
@@ -155,6 +158,13 @@ def test_no_cell_is_long_or_empty(path):
 
 
 @each_notebook
+def test_an_assertion_says_what_was_expected(path):
+    trees = [ast.parse(cell.source) for cell in cells(path, "code")]
+    asserted = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    assert [ast.unparse(node) for node in asserted if node.msg is None] == []
+
+
+@each_notebook
 def test_a_sentence_stands_under_every_figure(path):
     everything = cells(path)
     for cell, after in zip(everything, [*everything[1:], None]):
@@ -184,6 +194,15 @@ def html(path, tag, name):
 def test_every_image_says_what_it_shows(path):
     texts = [image["alt"] for image in IMAGE.finditer(prose(path))] + html(path, "img", "alt")
     assert all(text and text.strip() for text in texts), texts
+
+
+@each_notebook
+def test_a_page_made_of_it_has_no_image_without_a_text(path):
+    page, _ = nbconvert.HTMLExporter().from_filename(path)
+    images = BeautifulSoup(page, "html.parser").find_all("img")
+    texts = [image["alt"].strip() for image in images]  # the exporter fills in what is missing
+    cure = "end a cell that draws with show(...) of d2lutils.plotting"
+    assert all(text and not text.startswith("No description") for text in texts), cure
 
 
 @each_with_text

@@ -359,7 +359,7 @@ def test_a_write_that_dies_midway_leaves_whole_files(
 
 CURE = re.escape(
     "restore it with `git checkout -- data/results`, "
-    "or make it with `python -m d2lutils.experiments tiny`."
+    "or record it again with `python -m d2lutils.experiments tiny`."
 )
 
 

@@ -321,9 +321,12 @@ def test_setting_twice_is_quiet():
             {"mxnet": "raise OSError('libgomp.so.1: cannot open shared object file')"},
             "libgomp.so.1",
         ),
-        ({"mxnet": EMPTY_LIBRARY}, "library is damaged, or of another system (/there/libmxnet.so:"),
+        (
+            {"mxnet": EMPTY_LIBRARY},
+            "library is damaged or built for another system (/there/libmxnet.so:",
+        ),
         ({"mxnet": "raise OSError('libopenblas.so.0: cannot open shared')"}, "library is damaged"),
-        ({"mxnet": "raise RuntimeError('Not found.\\nList:')"}, "system (Not found.): lay the"),
+        ({"mxnet": "raise RuntimeError('Not found.\\nList:')"}, "system (Not found.): set the"),
         ({"mxnet": "import no_such_thing"}, "No module named 'no_such_thing'"),
         ({"numpy": "raise ImportError('broken')"}, "broken: run the course"),
     ],
@@ -400,9 +403,9 @@ def test_all_is_well_here(capsys):
     [
         (NEW_NUMPY, "NumPy", "NumPy 1.24.0"),
         (NO_LIBRARY, "MXNet", "system library libquadmath.so.0, which is missing"),
-        ({"mxnet": EMPTY_LIBRARY}, "MXNet", "lay the environment anew with `sh tools/venv.sh`"),
-        ({"mxnet": DYING}, "MXNet", "damaged, it ends Python (SIGBUS)"),
-        ({"mxnet": "import sys; sys.exit('Oh!')"}, "MXNet", "damaged, it ends Python (Oh!)"),
+        ({"mxnet": EMPTY_LIBRARY}, "MXNet", "set the environment up again with `sh tools/venv.sh`"),
+        ({"mxnet": DYING}, "MXNet", "damaged and crashes Python (SIGBUS)"),
+        ({"mxnet": "import sys; sys.exit('Oh!')"}, "MXNet", "damaged and crashes Python (Oh!)"),
     ],
 )
 def test_the_report_runs_where_mxnet_does_not(tmp_path, modules, wrong, sentence):
@@ -420,7 +423,7 @@ def test_the_report_runs_on_another_python(monkeypatch, capsys):
     assert report.main([]) == 1
     rows = lines(capsys.readouterr().out)
     assert {name for name, (mark, _) in rows.items() if mark == "[ok]"} == {"NumPy", "threads"}
-    assert "runs on 3.11 only" in rows["Python"][1]
+    assert "runs only on 3.11" in rows["Python"][1]
     assert rows["MXNet"][1] == "not checked: it needs the right Python and NumPy, see above."
 
 
@@ -432,11 +435,11 @@ def test_the_report_can_be_read_by_python_3_6(file):
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("MXNet", lambda patch: patch.setattr(mxnet, "__version__", "2.0"), "2.0 is here"),
+        ("MXNet", lambda patch: patch.setattr(mxnet, "__version__", "2.0"), "found 2.0, but"),
         (
             "d2l",
             lambda patch: patch.setattr("importlib.metadata.version", lambda name: "1.0.3"),
-            "1.0.3 is here",
+            "found 1.0.3, but",
         ),
         ("d2l", lambda patch: patch.setitem(sys.modules, "d2l.mxnet", None), "d2l.mxnet"),
         ("threads", lambda patch: patch.setenv("OMP_NUM_THREADS", "999"), "unset it"),
@@ -471,14 +474,16 @@ def test_each_fault_marks_its_line(monkeypatch, capsys, name, change, sentence):
 )
 def test_the_report_names_a_setting_that_mxnet_cannot_read(monkeypatch, name, value, sentence):
     monkeypatch.setenv(name, value)
-    with pytest.raises(ImportError, match=f"variable of the environment is wrong.*{sentence}"):
+    with pytest.raises(ImportError, match=f"environment variable has an invalid value.*{sentence}"):
         report.check_mxnet()
 
 
 def test_the_report_says_what_it_does():
     result = python("-Im", "d2lutils", "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "usage: python -m d2lutils [-h]" in result.stdout and "[!!] with" in result.stdout
+    assert (
+        "usage: python -m d2lutils [-h]" in result.stdout and "[!!] and how to fix" in result.stdout
+    )
 
 
 def test_the_report_refuses_what_it_does_not_know():

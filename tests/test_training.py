@@ -290,10 +290,10 @@ def test_the_rate_rises_and_falls_at_most_once(a, b, schedule):
         ("batch_size", -4, "batch_size must be a positive integer, not -4"),
         ("batch_size", 2.5, "batch_size must be a positive integer, not 2.5"),
         ("batch_size", True, "not True"),
-        ("seed", -1, "seed must be an integer from 0 on, not -1"),
+        ("seed", -1, "seed must be an integer, 0 or larger, not -1"),
         ("seed", 1.5, "not 1.5"),
         ("seed", "a", "not 'a'"),
-        ("seed", None, "seed must be an integer from 0 on, not None"),
+        ("seed", None, "seed must be an integer, 0 or larger, not None"),
         ("seed", True, "not True"),
     ],
 )
@@ -342,7 +342,7 @@ USES = {
         (lambda X, y: (X.astype("uint8"), y), "X of .* must hold floats, not uint8"),
         (lambda X, y: (X / 0, y), "X of .* has a value that is not finite"),
         (lambda X, y: (X, y.reshape(-1, 1)), r"shape \(N,\), not \(10, 1\): use y.reshape"),
-        (lambda X, y: (X, y - 1), "y of .* must hold whole numbers from 0 on, not -1"),
+        (lambda X, y: (X, y - 1), "y of .* must hold whole numbers, 0 or larger, not -1"),
     ],
 )
 def test_data_that_make_no_sense_are_refused(use, spoil, sentence):
@@ -367,7 +367,7 @@ def test_a_label_without_a_score_is_refused_before_a_step(use):
     net(X)
     before = weights(net)
     y[7] = 3
-    with pytest.raises(ValueError, match="There is a label 3, .* scores for 3 classes, 0 to 2"):
+    with pytest.raises(ValueError, match="y holds the label 3, .* scores for 3 classes, 0 to 2"):
         USES[use](net, (X, y))
     assert all((a == b).all() for a, b in zip(weights(net), before))
 
@@ -432,7 +432,7 @@ def test_an_input_that_the_network_cannot_take_is_named_by_its_shape(use, make, 
 
 @pytest.mark.parametrize("use", [fit, evaluate])
 def test_what_is_no_block_is_refused(use):
-    with pytest.raises(ValueError, match="net must be a block of Gluon, not of type function"):
+    with pytest.raises(ValueError, match="net must be a Gluon block, not of type function"):
         use(lambda X: X, example(10))
 
 
@@ -637,7 +637,9 @@ def test_a_weight_that_is_not_finite_ends_the_training_after_the_epoch(monkeypat
         yield from batches(*args)
 
     monkeypatch.setattr(training, "batches", spoilt)
-    with pytest.raises(FloatingPointError, match=r"Epoch 2 left dense\d+_weight with values") as at:
+    with pytest.raises(
+        FloatingPointError, match=r"After epoch 2, dense\d+_weight has values"
+    ) as at:
         fit(net, example(20), num_epochs=4, batch_size=4, verbose=False)
     history = at.value.history
     assert len(history.train_loss) == 1 and len(history.step_loss) == 10
@@ -648,7 +650,9 @@ def test_a_weight_that_is_not_finite_ends_the_training_after_the_epoch(monkeypat
 def test_a_network_that_is_lost_is_refused(use):
     net = hidden_and_out()
     spoil_a_weight(net)
-    with pytest.raises(FloatingPointError, match=r"^dense\d+_weight has values .* make it anew"):
+    with pytest.raises(
+        FloatingPointError, match=r"^dense\d+_weight has values .* make a new network"
+    ):
         use(net, example(20))
 
 

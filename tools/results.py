@@ -1,4 +1,4 @@
-"""Write data/results/README.md: what each recorded experiment compares, its cost, who quotes it."""
+"""Write data/results/README.md: what each experiment compares, its cost, and who quotes it."""
 
 import json
 from pathlib import Path
@@ -12,15 +12,15 @@ TEXT = """\
 <!-- Written by tools/results.py, which `make notebooks` runs. -->
 # Recorded experiments
 
-Each table has one row for each setting, seed and epoch. The `.json` beside it says how it was made: command, settings, images, versions, processor, date, and the table's checksum. Each setting was run with five seeds, one thread a run. An empty value means that the run diverged before that epoch.
+Each table has one row for each setting, seed and epoch. The `.json` beside it says how it was recorded: command, settings, images, versions, processor, date, and the table's checksum. Each setting was run with five seeds, one thread per run. An empty value means that the run had diverged by that epoch.
 
-`.venv/bin/python -m d2lutils.experiments NAME` makes a table again, with as many runs at a time as there are cores. It can be stopped and goes on where it was. With `--full` it takes all 60,000 images and ten epochs and writes `NAME_full.csv`. That takes hours to days without a GPU.
+`.venv/bin/python -m d2lutils.experiments NAME` records a table again, with as many runs at a time as there are cores. You can stop it: started again, it continues. With `--full` it uses all 60,000 images and ten epochs, and writes `NAME_full.csv`. Without a GPU, that takes hours to days.
 
 | file | compares | images × epochs | core minutes | quoted in |
 |---|---|---|---|---|
 {rows}
 
-Core minutes are the runs' own times added up, {total:.0f} in all, on the processor named in the `.json` while it did other work too. Two cores need half as many. [`tests/test_ledger.py`](../../tests/test_ledger.py) computes the numbers that the course quotes from these files and looks for them in its text. What else the text says of a file is asserted in the notebook, beside the sentence.
+Core minutes are the times of all runs added up, {total:.0f} in total, on the processor named in the `.json`, which did other work too. On two cores it takes half as long. [`tests/test_ledger.py`](../../tests/test_ledger.py) computes the numbers that the course quotes from these files and looks for them in the text. Other statements about a file are asserted in the notebook, in the cell beside them.
 """
 
 

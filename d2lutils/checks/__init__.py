@@ -1,30 +1,30 @@
 """The checks that the exercises call: `from d2lutils import checks as check`.
 
-`check.layer_norm(answer)` prints what it tested and the verdict; `hint(2)` says more after a wrong
-answer; `summary("01")` lists what has been right once since Python started. No answer, however
-wrong, makes a check raise.
+`check.layer_norm(answer)` prints the verdict and what it tested; `hint(2)` says more after a wrong
+answer; `summary("01")` lists the exercises that were right at least once since Python started. No
+answer, however wrong, makes a check raise an error.
 """
 
-from . import lesson01, lesson02, lesson03, lesson04
+from . import lesson01, lesson02, lesson03, lesson04, lesson06
 from .engine import Exercise, hint
 
-LESSONS = {"01": lesson01, "02": lesson02, "03": lesson03, "04": lesson04}
+LESSONS = {"01": lesson01, "02": lesson02, "03": lesson03, "04": lesson04, "06": lesson06}
 
 
 def exercises(lesson):
-    """The exercises of a lesson, "01" to "04", by name, in order."""
+    """The exercises of a lesson, such as "01", by name, in order."""
     found = vars(LESSONS[lesson]).items()
     return {name: value for name, value in found if isinstance(value, Exercise)}
 
 
-for _lesson in LESSONS:  # so that check.layer_norm is there, whichever lesson it is of
+for _lesson in LESSONS:  # so that check.layer_norm works, whatever its lesson
     globals().update(exercises(_lesson))
 
 
 def summary(lesson=None):
-    """Print what is done of a lesson's exercises, "01" to "04", what was right once stays done."""
+    """Print which exercises of a lesson, such as "01", are done: those that were right once."""
     if lesson not in LESSONS:
-        print(f"There is no lesson {lesson!r}; choose one of {', '.join(LESSONS)}, as text.")
+        print(f"There is no lesson {lesson!r}: choose one of {', '.join(LESSONS)}, in quotes.")
         return
     found = exercises(lesson).values()
     done = sum(exercise.done for exercise in found)

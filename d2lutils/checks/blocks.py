@@ -1,9 +1,9 @@
-"""The comparison of blocks, for lessons 03 and 04.
+"""Compare a learner's block with a right one, for lessons 03 and 04.
 
-A learner's block and a right one get the same numbers in their parameters: those of one kind and
-shape are alike, so names and the order of the layers do not matter. Both must then give the same
-output, in prediction and in training, and the same gradients, those of the parameters in any
-order. The gradients also show a layer that does the work of an idle twin: its output is right.
+Both blocks get the same numbers: parameters of the same kind and shape are filled alike, so names
+and the order of the layers do not matter. Then both must give the same output, in prediction mode
+and in training mode, and the same gradients, those of the parameters in any order. The gradients
+also reveal a layer that is used in place of another one of its shape, which the output does not.
 """
 
 import inspect
@@ -17,51 +17,59 @@ from mxnet.gluon import Block, HybridBlock, nn
 from .engine import Wrong
 
 MODES = {"prediction": autograd.pause, "training": autograd.train_mode}
-TOLERANCE = 5e-3  # of the largest output: float32, and several normalizations
+TOLERANCE = 5e-3  # relative to the largest output: several normalizations in float32
 
-SHAPES = "Compare the weights: (channels out, channels in, height, width)."
+SHAPES = (
+    "Compare the weights with the text, layer by layer: kernel size, channels in, channels out."
+)
 ORDER = (
-    "The layers are there. Follow the data through them: what comes before what, where do strides, "
-    "padding, pooling and ReLUs stand, what is joined with what, and are all settings the usual ones?"
+    "The layers are there. Follow the data through them: is the order right? Are strides, padding, "
+    "pooling and ReLUs where they should be? Are the right arrays added or concatenated? Are all "
+    "other settings the usual ones?"
 )
 ONLY_TRAINING = (
-    "In prediction all is right. What does your block do otherwise while training? There a "
-    "normalization uses the mean and variance of its own batch."
+    "The output in prediction mode is right. What does your block do differently in training mode? "
+    "There a normalization uses the mean and variance of the batch."
 )
 UNTRAINED = (
-    "The layers are there, but not all of them learn: leave grad_req, scale and center as they are."
+    "The layers are there, but not all of them learn: leave grad_req, scale and center at their "
+    "defaults."
 )
-BIASES = "No convolution has a bias: use_bias=False in each of them."
-DENSE = "Look at the dense layer at the end: its outputs, its inputs, its biases."
+BIASES = "No convolution has a bias here: write use_bias=False in each of them."
+DENSE = "Look at the dense layer at the end: its outputs, its inputs, its bias."
 HIDDEN = (
-    "The output is right, but autograd does not see all of it: detach(), asnumpy(), "
-    "autograd.pause(), and in MXNet var() and std() hide what they touch."
+    "The output is right, but autograd does not see the whole computation: detach(), asnumpy(), "
+    "autograd.pause(), and MXNet's var() and std() hide what they touch."
 )
-NORM_MISSING = "A normalization is missing, or one serves two layers."
-NORM_TOO_MANY = "One normalization too many, or one of another number of channels."
-TOO_FEW = "The layers are of the right kinds, and there are too few of them. Does one serve twice?"
-TOO_MANY = "The layers are of the right kinds, and there are too many of them."
-IDLE = "It is made and does nothing: another layer of this shape does its work as well as its own."
+NORM_MISSING = "A normalization is missing, or one is used in two places."
+NORM_TOO_MANY = "There is a normalization too many, or one has the wrong number of channels."
+TOO_FEW = "The layers are of the right kinds, but there are too few of them. Is one used twice?"
+TOO_MANY = "The layers are of the right kinds, but there are too many of them."
+IDLE = "This layer is made but does nothing: is another layer of the same shape used in its place?"
 STATISTICS = (
-    "Each normalization keeps a running mean and variance, parameters that are not trained."
+    "Each normalization keeps a running mean and a running variance, in parameters that are not "
+    "trained."
 )
 WITHOUT_RELU = (
-    "In MXNet 1.9.1 nn.BatchNormReLU leaves out its ReLU: write nn.BatchNorm() and "
-    'nn.Activation("relu").'
+    "In MXNet 1.9.1 nn.BatchNormReLU leaves out its ReLU: use nn.BatchNorm() and "
+    'nn.Activation("relu") instead.'
 )
-NOT_INITIALIZED = "Leave initialize() to whoever uses it: the text asks for it not initialized."
-SHARED = "Make the layers anew in each call: none may be shared by two blocks."
+NOT_INITIALIZED = "Do not call initialize(): the text asks for a block that is not initialized."
+CALLED_AGAIN = (
+    "A second call makes another network: does the first one change a list it should not?"
+)
+SHARED = "Make new layers in each call: two blocks must not share a layer."
 STILL = (
-    "While training, each normalization moves its running mean and variance: use_global_stats=True "
-    "would keep it from that."
+    "Each normalization should change its running mean and variance in training mode. (With "
+    "use_global_stats=True it does not.)"
 )
 
 
-# --- layers, for right blocks and mistaken ones ---
+# --- layers, for right and wrong blocks ---
 
 
 def conv(num_channels, size=3, strides=1, **settings):
-    """A convolution that keeps the size where strides is 1; without bias, unless settings say so."""
+    """A convolution without bias that keeps the size if strides is 1; settings may change that."""
     settings = {"padding": size // 2, "use_bias": False, **settings}
     return nn.Conv2D(num_channels, size, strides, **settings)
 
@@ -74,7 +82,7 @@ def relu():
 
 
 class Tried:
-    """make(**arguments), with numbers that hang on the parameters' kinds and shapes alone."""
+    """A block from `make`, with numbers that depend only on kinds and shapes of its parameters."""
 
     def __init__(self, trial, make, arguments, X, what="Your class", hints=None):
         self.trial, self.X = trial, X
@@ -82,7 +90,7 @@ class Tried:
         self.block = trial.build(make, like=X[:1], what=what, hints=hints)
         unused = [p for p in self.block.collect_params().values() if min(p.shape or (1,)) < 1]
         if unused:
-            hint = "A layer is made and never used: it has not even learned its shape."
+            hint = "A layer is made but never used: it does not even know the shape of its weights."
             raise Wrong("every layer is used", hint, f"not used: {unused[0].name}")
         trial.tie(self.block)
         self.trained, self.statistics, self.fixed = {}, {}, {}  # parameter: (kind, shape)
@@ -90,10 +98,11 @@ class Tried:
             fixed = self.statistics if key[0] in ("mean", "var") else self.fixed
             (fixed if p.grad_req == "null" else self.trained)[p] = tuple(key)
         self.counts = Counter(self.trained.values())
+        self.size = len(self.block.collect_params().values())
         self.numbers = {p: p.data().copy() for p in self.statistics}
 
     def restore(self):
-        """Take back what normalizations have learned: some do in each forward pass, some after."""
+        """Reset the running statistics: some layers change them in the forward pass, some later."""
         for parameter, values in self.numbers.items():
             parameter.set_data(values)
 
@@ -106,13 +115,13 @@ class Tried:
         return self.trial.step(self.block, X, dY)
 
     def has(self, kind):
-        """Whether there is a layer of this class in the block."""
+        """Whether the block contains a layer of this class."""
         found = []
         self.block.apply(lambda layer: found.append(isinstance(layer, kind)))
         return any(found)
 
     def is_idle(self, parameter):
-        """Whether the output is the same with other numbers in this parameter."""
+        """Whether the output stays the same with other numbers in this parameter."""
         values, before = parameter.data().copy(), self.output("training")
         parameter.set_data(1 - 2 * values)
         after = self.output("training")
@@ -121,10 +130,10 @@ class Tried:
 
 
 def _called_with(make, arguments):
-    """make with its arguments: by place, or by name where it takes them only so."""
+    """`make` with its arguments: by position, or by name if it takes some by name only."""
     try:
         parameters = inspect.signature(make).parameters.values()
-    except (TypeError, ValueError):  # not a function, or one of C
+    except (TypeError, ValueError):  # not a function, or one written in C
         parameters = ()
     if not callable(make) or isinstance(make, Block):
         return make
@@ -150,12 +159,13 @@ def same(
     what="Your class",
     initialized=True,
 ):
-    """Note that make(**arguments) is one of the right blocks, up to names and the order of layers.
+    """Note that the learner's block does the same as one of the right blocks, or raise Wrong.
 
-    right: makers of blocks. mistakes: pairs of a hint and the maker of a block with that mistake;
-    they are built only when something differs. shapes, order: the hints where it is none of them.
-    hints: for errors, by a piece of their message, as `Trial.call` has them. initialized: False
-    refuses a block with weights. Returns the learner's block and the right one, as `Tried`.
+    make, right: a function that makes the learner's block, and functions that make right ones.
+    mistakes: pairs of a hint and a function that makes a block with that mistake, called only if
+    something differs. shapes, order: the hints if no mistake fits. hints: for errors, as in
+    `Trial.call`. initialized: False refuses a block that has weights already.
+    Returns the learner's block and the right one, each as a `Tried`.
     """
     before = len(trial.passed)
     try:
@@ -173,11 +183,14 @@ def same(
             raise
         _same_gradients(trial, case, theirs, nearest)
         again = trial.call(_called_with(make, arguments), what=what).collect_params().values()
+        trial.holds(
+            f"{case}: called again, it makes the same", len(again) == theirs.size, CALLED_AGAIN
+        )
         shared = {*theirs.trained} & {*again}
-        trial.holds(f"{case}: each call makes a block of its own", not shared, SHARED)
+        trial.holds(f"{case}: each call makes a new block", not shared, SHARED)
         if not initialized:
             weights = any(p._data or p._deferred_init for p in again)
-            trial.holds("what is returned is not initialized", not weights, NOT_INITIALIZED)
+            trial.holds("the returned block is not initialized", not weights, NOT_INITIALIZED)
     except Wrong as wrong:
         shown = ", ".join(map(str, arguments.values()))
         wrong.what = f"called with ({shown}): {wrong.what}"
@@ -187,7 +200,7 @@ def same(
 
 
 def _mistake(theirs, mistakes, arguments):
-    """The hint of the mistake that makes the same block, or None."""
+    """The hint for the mistake that makes the same block, or None."""
     for hint, maker in mistakes:
         if _trained(theirs.trial, maker(*arguments.values()), theirs.X) in (None, theirs.counts):
             other = Tried(theirs.trial, maker, arguments, theirs.X)
@@ -196,14 +209,14 @@ def _mistake(theirs, mistakes, arguments):
                     _close(theirs.output(mode), other.output(mode)) for mode in MODES
                 ):
                     return hint
-            except Wrong:  # theirs fails in training
+            except Wrong:  # their block fails in training mode
                 return None
     return None
 
 
 def _trained(trial, block, X):
-    """How many parameters of each kind and shape a hybrid block trains, found out without arrays,
-    which is much faster; None for another block."""
+    """Count a hybrid block's trained parameters by kind and shape, without making arrays, which is
+    much faster; None for any other block."""
     if not isinstance(block, HybridBlock):
         return None
     block.infer_shape(X)
@@ -248,20 +261,18 @@ def _same_parameters(trial, what, theirs, right, hint):
     if not extra:
         word = "not trained" if hint == UNTRAINED else "missing"
         seen = f"{word}: {_listed(missing or lost, shapes)}"
-    raise Wrong(
-        what, hint, seen, f"instead: {_listed(missing, shapes)}" if extra and missing else None
-    )
+    raise Wrong(what, hint, seen, _listed(missing, shapes) if extra and missing else None)
 
 
 def _biases(block):
-    """How many convolutions have a bias: all else that has a beta has a gamma, or is dense."""
+    """How many convolutions have a bias. Any other beta belongs to a gamma or to a dense layer."""
     kinds = Counter(kind for kind, _ in block.trained.values())
     dense = sum(len(parameter.shape) == 2 for parameter in block.trained)
     return kinds["beta"] - kinds["gamma"] - dense
 
 
 def _listed(counts, shapes):
-    """Layers in words, one a line, convolutions first; gamma stands for its normalization."""
+    """Layers in words, one per line, convolutions first; a gamma stands for its normalization."""
     texts = [
         _in_words(*key, shapes[key]) + (f" ({number} times)" if number > 1 else "")
         for key, number in sorted(counts.items(), reverse=True)
@@ -274,19 +285,19 @@ def _in_words(kind, short, shape):
     if kind == "weight" and len(shape) == 4:
         return f"a {shape[2]}x{shape[3]} convolution from {shape[1]} to {shape[0]} channels"
     if kind == "weight" and len(shape) == 2:
-        return f"a dense layer from {shape[1]} to {shape[0]} numbers"
+        return f"a dense layer with {shape[1]} inputs and {shape[0]} outputs"
     if kind == "weight":
-        return f"an array of weights, {shape}"
+        return f"an array of weights of shape {shape}"
     word = {"gamma": "normalization", "mean": "running mean", "var": "running variance"}
     return f"a {word.get(kind, 'bias')} of {short[0] if short else 1} channels"
 
 
 def _same_output(trial, case, mode, theirs, rights, hint):
-    """Note that the output is one of the right ones; returns the block that it is of."""
-    what = f"{case}: the output in {mode}"
+    """Note that the output equals that of one of the right blocks; returns that block."""
+    what = f"{case}: the output in {mode} mode"
     Y, expected = theirs.output(mode), [right.output(mode).asnumpy() for right in rights]
     if isinstance(Y, np.ndarray) and Y.shape != expected[0].shape:
-        hint = "Which layers change height and width, and which the number of channels?"
+        hint = "Which layers change height and width, and which change the number of channels?"
         raise Wrong(what, hint, f"shape {Y.shape}", f"shape {expected[0].shape}")
     Y = trial.array(what, Y, expected[0].shape)
     nearest = numpy.argmin([numpy.abs(one - Y).max() for one in expected])
@@ -296,14 +307,14 @@ def _same_output(trial, case, mode, theirs, rights, hint):
 
 def _same_gradients(trial, case, theirs, right):
     output_shape = right.output("prediction").shape
-    for _ in range(3):  # a ReLU of a number near zero may go the other way: try others then
+    for _ in range(3):  # rounding may switch a ReLU near zero: then try other inputs
         X, dY = trial.normal(*theirs.X.shape), trial.normal(*output_shape)
         found, expected = theirs.step(X, dY), right.step(X, dY)
         moved = [p for p, numbers in theirs.numbers.items() if (p.data() != numbers).any()]
         pairs = [(found.dX.asnumpy(), expected.dX.asnumpy())]
         for key, gradients in expected.gradients.items():
             left = list(found.gradients[key])
-            for gradient in gradients:  # each with the nearest: twins come in any order
+            for gradient in gradients:  # each with the nearest: equal layers come in any order
                 nearest = numpy.argmin([numpy.linalg.norm(other - gradient) for other in left])
                 pairs.append((left.pop(nearest), gradient))
         rounding = 1e-5 * max(numpy.linalg.norm(gradient) for _, gradient in pairs)
@@ -319,7 +330,7 @@ def _same_gradients(trial, case, theirs, right):
             hint = IDLE if theirs.is_idle(parameter) else HIDDEN
             raise Wrong(what, hint, f"none for {_in_words(*key, parameter.shape)}")
     trial.holds(what, True, None)
-    trial.holds(f"{case}: the gradient of the input", same[0], HIDDEN)
-    trial.holds(f"{case}: the gradients of the parameters", all(same), HIDDEN)
-    what = f"{case}: the running means and variances move"
+    trial.holds(f"{case}: the gradient with respect to the input", same[0], HIDDEN)
+    trial.holds(f"{case}: the gradients with respect to the parameters", all(same), HIDDEN)
+    what = f"{case}: the running means and variances change"
     trial.holds(what, len(moved) >= len(right.statistics), STILL)

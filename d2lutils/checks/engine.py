@@ -1,7 +1,7 @@
-"""What the checks of all exercises share: they answer with a sentence, never with a traceback.
+"""What the checks of all exercises share: they answer in sentences, never with a traceback.
 
-A check calls the learner's code on copies of fresh random inputs, within a time limit, and leaves
-the learner's random numbers and autograd modes as they were.
+A check calls the learner's code on copies of fresh random inputs, within a time limit. It leaves
+the learner's random generators and autograd modes unchanged.
 """
 
 import inspect
@@ -23,10 +23,10 @@ from mxnet.gluon import Block
 
 from .reference import float64
 
-SECONDS = 10.0  # that one call of a learner's function may take
-READING = 30.0  # that all else in a check may take: answers are objects with code of their own
-CLOSE = 2e-3  # how far numbers may be off behind a few layers of float32, of the largest
-EXACT = 5e-5  # by one formula; numbers that were rounded for the eye are not that close
+SECONDS = 10.0  # the limit for one call of a learner's function
+READING = 30.0  # for the rest of a check: an answer may be an object with code of its own
+CLOSE = 2e-3  # tolerance after a few layers in float32, relative to the largest number
+EXACT = 5e-5  # for a single formula; numbers rounded for printing are not that close
 COURSE = str(Path(__file__).resolve().parents[1])
 LIBRARIES = (COURSE, sys.prefix, sys.base_prefix)
 
@@ -38,7 +38,7 @@ class Unanswered(Exception):
 
 
 class Wrong(Exception):
-    """A property does not hold; hint: the first hint, fitting this property."""
+    """A property does not hold. hint: the first hint, chosen for this property."""
 
     def __init__(self, what, hint=None, seen=None, expected=None):
         super().__init__(what)
@@ -46,10 +46,10 @@ class Wrong(Exception):
 
 
 class TimeUp(BaseException):
-    """Not an Exception, so that a learner's `except Exception` does not swallow it.
+    """Not an Exception, so that a learner's `except Exception` does not catch it.
 
-    A bare `except:` does, and goes on. Then nobody holds this object any more, and the next line
-    that is run raises another one.
+    A bare `except:` does catch it, and the code goes on. But then nothing refers to this object any
+    more, so it is deleted, and the next line that runs raises another one.
     """
 
     def __init__(self, limit):
@@ -61,11 +61,11 @@ class TimeUp(BaseException):
 
 
 class Exercise:
-    """A check: called with a learner's answer, it prints what it tested and the verdict.
+    """A check: called with a learner's answers, it prints the verdict and what it tested.
 
-    test(trial, *answers) returns when all is well and raises Unanswered or Wrong otherwise.
-    hints: the second and the third; the first comes with what went wrong. An exercise with
-    options, a letter to a pair (is it right, why), takes a letter first.
+    test(trial, *answers) returns if everything is right, and raises Unanswered or Wrong otherwise.
+    hints: the second and the third; the first one depends on what went wrong. options: a dictionary
+    from letters to pairs (is it right, why); with options, the first answer is a letter.
     """
 
     def __init__(self, number, title, test, hints, options=None):
@@ -86,18 +86,21 @@ class Exercise:
             self.hints[0] = wrong.hint or self.hints[1]
             self._say("not right yet", _report(trial, wrong) + f"\n  {self._hint(1)}")
         except TimeUp:
-            self._say("not checked yet", f"\n  Reading this answer took {READING:g} seconds.")
+            self._say(
+                "not checked yet",
+                f"\n  Stopped: reading this answer took more than {READING:g} seconds.",
+            )
         except KeyboardInterrupt:
-            self._say("not checked yet", "\n  Stopped by hand.")
+            self._say("not checked yet", "\n  The check was interrupted.")
         except Exception as error:
             self._say(
-                "not checked yet", f"\n  The check cannot read this answer: {_raised(error)}."
+                "not checked yet", f"\n  The check cannot read this answer. It {_raised(error)}"
             )
         else:
             self.hints[0] = None
             for letter, (right, reason) in (self.options or {}).items():
                 if not right:
-                    trial.passed.append(f"({letter}) is not: {reason}")
+                    trial.passed.append(f"({letter}) is wrong: {reason}")
             self._say("right", _report(trial))
 
     def hint(self, number):
@@ -105,7 +108,7 @@ class Exercise:
         if number not in (1, 2, 3):
             print(f"There are three hints: hint(1), hint(2), hint(3), not hint({number!r}).")
         elif self.hints[number - 1] is None:
-            print(f"{self.number} {self.title}: the first hint comes with a wrong answer.")
+            print(f"{self.number} {self.title}: the first hint comes after a wrong answer.")
         else:
             print(f"{self.number} {self.title}, {self._hint(number)}")
 
@@ -115,7 +118,7 @@ class Exercise:
             answers = inspect.signature(self.test).bind(trial, *answers, **named).args[1:]
         except TypeError:
             takes = f"This check takes {len(names)} answer(s): {', '.join(names)}."
-            raise Wrong(takes, "Call the check as the cell had it.") from None
+            raise Wrong(takes, "Call the check as in the original cell.") from None
         blank = [name for name, answer in zip(names, answers) if answer is None or answer is ...]
         if blank:
             raise Unanswered(f"Still blank: {', '.join(blank)}." if len(names) > 1 else "")
@@ -128,10 +131,10 @@ class Exercise:
         letter, *others = re.findall(r"\b[a-z]\b", text) or [None]
         if letter not in self.options or set(others) - {letter}:
             letters = ", ".join(f'"{letter}"' for letter in self.options)
-            raise Wrong(f"The choice is {described(answer)}.", f"Choose one of {letters}.")
+            raise Wrong(f"Your choice is {described(answer)}.", f"Choose one of {letters}.")
         right, reason = self.options[letter]
         if not right:
-            raise Wrong(f"Not ({letter}).", reason)
+            raise Wrong(f"({letter}) is wrong.", reason)
         trial.passed.append(f"({letter}) is right: {reason}")
 
     def _say(self, state, text):
@@ -144,7 +147,7 @@ class Exercise:
 
 
 def exercise(number, title, hints, options=None):
-    """Make an `Exercise` of the function below, its test."""
+    """Turn the function below, the test, into an `Exercise`."""
     return lambda test: Exercise(number, title, test, hints, options)
 
 
@@ -169,8 +172,8 @@ KINDS = {"gamma": "gamma", "beta": "beta", "bias": "beta", "mean": "mean", "var"
 
 
 def kind_of(parameter):
-    """What a parameter is: gamma, beta (any bias), mean, var or weight. The end of its name tells,
-    or else its dimensions and how it is initialized: PyTorch calls a gamma "weight" too."""
+    """The kind of a parameter: gamma, beta (any bias), mean, var or weight. The end of its name
+    decides, or else its shape and initial values, since PyTorch calls a gamma "weight" too."""
     end = parameter.name.rsplit("_", 1)[-1]
     if end in KINDS:
         return KINDS[end]
@@ -200,15 +203,15 @@ class Trial:
     # --- inputs ---
 
     def normal(self, *shape, mean=0.0, std=1.0):
-        """A float32 array of normal numbers; draws nothing from MXNet's generator."""
+        """A float32 array of normally distributed numbers, not drawn from MXNet's generator."""
         return np.array(self.rng.normal(mean, std, shape), dtype="float32")
 
     def uniform(self, *shape, low=0.0, high=1.0):
-        """A float32 array of uniform numbers; draws nothing from MXNet's generator."""
+        """A float32 array of uniformly distributed numbers, not drawn from MXNet's generator."""
         return np.array(self.rng.uniform(low, high, shape), dtype="float32")
 
     def factors(self, *shape):
-        """Random gammas, from 0.5 to 2 in size, the first negative, and every other one."""
+        """Random gammas of absolute value 0.5 to 2; the first and every other one are negative."""
         signs = numpy.resize([-1.0, 1.0], shape)
         return np.array(signs * self.rng.uniform(0.5, 2, shape), dtype="float32")
 
@@ -227,11 +230,11 @@ class Trial:
         hint=None,
         hints=None,
     ):
-        """The result of function(*copies of the arguments), with MXNet's queue empty.
+        """The result of function(*copies of the arguments), after MXNet has finished all work.
 
-        Raises Unanswered for None or `...`, and Wrong when the function fails, does not end, or
-        changes its arguments. hint: for when it fails; hints: for when a piece of the message is
-        among the keys. Parameters that can only be named are given in their order.
+        Raises Unanswered for None or `...`, and Wrong if the function raises an error, does not end
+        or changes its arguments. hints: a dictionary from a piece of an error's message to a hint;
+        hint: for other errors. Keyword-only parameters get the arguments in their order.
         """
         if not callable(function):
             raise Wrong(
@@ -258,12 +261,12 @@ class Trial:
             raise Wrong(f"{what} {_raised(error)}", reason) from None
         parts = result if isinstance(result, tuple | list) else [result]
         if all(part is None or part is ... for part in parts):
-            nothing = f"{what} returned None: is `return` missing? (Or was it what .add() returns?)"
+            nothing = f"{what} returned None: is `return` missing? (.add() returns None too.)"
             raise Unanswered(nothing if result is None else "")
         if switched:
             raise Wrong(
-                f"{what} left recording or training switched, for all that comes after it.",
-                "`with autograd.record():` and its like put back what they switch.",
+                f"{what} switched recording or training mode and did not switch it back.",
+                "Use `with autograd.record():` or the like, which switches back at the end.",
             )
         for before, after in zip(arguments, copies):
             if isinstance(before, np.ndarray) and (
@@ -276,7 +279,7 @@ class Trial:
         return result
 
     def build(self, make, *arguments, like=None, what="Your class", hints=None):
-        """make(*arguments) as a block with weights, which saw an input like `like` once."""
+        """The block make(*arguments), initialized, and called once on `like` if that is given."""
         if not callable(make):
             self.call(make)
         if isinstance(make, Block):
@@ -301,16 +304,17 @@ class Trial:
         return block
 
     def forward(self, block, X, context=autograd.pause, hints=None):
-        """block(X) as an array; the block is not compiled."""
+        """block(X), without compiling the block."""
         what = "The forward pass of your block"
         return self.call(block, X, context=context, what=what, hints=hints)
 
     def step(self, block, X, dY, hints=None):
-        """A `Step`: a forward pass under record(), with its backward pass done, and what it left.
+        """The results of a forward pass under record() and its backward pass, as a `Step`.
 
-        gradients, of all that is trained, and statistics, all that is not: for each kind and shape
-        (without its ones) a list of flat float64 arrays, in an order that depends on their numbers
-        only. So two blocks that compute the same agree. A layer that is idle has gradient zero.
+        gradients are those of the trained parameters; statistics are the other parameters. Both
+        map kind and shape (without ones) to a list of flat float64 arrays, in an order that depends
+        only on their numbers. So two blocks that compute the same agree. The gradient of a layer
+        that is not used is zero.
         """
 
         def train(X):
@@ -337,12 +341,12 @@ class Trial:
         return Step(Y, dX, dict(gradients), dict(statistics))
 
     def train(self, block, X, dY):
-        """The output of a forward pass under record(), with its backward pass done."""
+        """The output of a forward pass under record(), after its backward pass."""
         return self.step(block, X, dY).Y
 
     def gradients(self, function, arguments, dY):
-        """For Y = function(*arguments) in training mode, and a gradient dY of Y: a list of the
-        gradients that autograd finds with respect to the arrays among the arguments."""
+        """The list of gradients that autograd finds with respect to the arrays among the arguments,
+        for Y = function(*arguments) in training mode, given dY, the gradient with respect to Y."""
         function = by_position(function)
 
         def differentiate(dY, *arguments):
@@ -354,17 +358,17 @@ class Trial:
             Y.backward(dY)
             return [array.grad for array in arrays]
 
-        hint = "Use mxnet.np throughout, and hide nothing from autograd: it must find its way back."
-        what = "Autograd, on its way back,"
+        hint = "Use mxnet.np for all arrays, and hide no step of the computation from autograd."
+        what = "The forward and backward pass of your function"
         return self.call(differentiate, dY, *arguments, what=what, hint=hint)
 
     def gradient(self, function, X, dY, *more):
-        """dX by autograd, for Y = function(X, *more) in training mode and a gradient dY."""
+        """The gradient with respect to X, for Y = function(X, *more); otherwise as `gradients`."""
         return self.gradients(function, (X, *more), dY)[0]
 
     def parameters(self, block):
-        """The block's parameters, each with its kind and its shape without ones, so that (1, C, 1,
-        1) is (C,). Left out: counters, which are integers, or one number that is not trained."""
+        """Yield each parameter of the block with its kind and its shape without ones: (1, C, 1, 1)
+        is (C,). Counters are left out: integers, or a single number that is not trained."""
         for parameter in block.collect_params().values():
             shape = tuple(size for size in parameter.shape if size > 1)
             counts = not shape and parameter.grad_req == "null"
@@ -372,11 +376,11 @@ class Trial:
                 yield parameter, kind_of(parameter), shape
 
     def tie(self, block):
-        """Give parameters of one kind and shape the same random numbers; returns the block.
+        """Give parameters of the same kind and shape the same random numbers; returns the block.
 
-        Two blocks that compute the same then agree, whatever the names and the order of their
-        layers. What is neither trained nor a statistic stays, a fixed kernel, for example. The
-        block must have seen an input.
+        Then two blocks that compute the same agree, whatever the names and the order of their
+        layers. A parameter that is neither trained nor a running statistic, such as a fixed kernel,
+        stays as it is. The block must have been called on an input.
         """
         for parameter, kind, shape in self.parameters(block):
             if parameter.grad_req == "null" and kind not in ("mean", "var"):
@@ -386,7 +390,7 @@ class Trial:
                 values = rng.uniform(0.5, 2, parameter.shape)
             else:
                 inputs = max(1, numpy.prod(shape[1:]))
-                spread = numpy.sqrt(2 / inputs) if kind == "weight" else 0.5  # few ReLUs at rest
+                spread = numpy.sqrt(2 / inputs) if kind == "weight" else 0.5  # few ReLUs stay at 0
                 values = rng.normal(0, spread, parameter.shape)
             parameter.set_data(np.array(values, dtype="float32"))
         return block
@@ -418,19 +422,22 @@ class Trial:
             hint = "Look at its type: it should be a number, or an array of numbers."
             raise Wrong(what, hint, described(value), _shape(shape)) from None
         if shape is not None and found.shape != tuple(shape):
-            hint = "Compare the two shapes: what is there too much, or too little?"
+            hint = (
+                "Compare the two shapes: is a number or an axis missing, or is there one too many?"
+            )
             raise Wrong(what, hint, _shape(found.shape), _shape(shape))
         if not numpy.isfinite(found).all():
             hint = (
-                "Look for a division by zero, a root of a negative number, an array never filled."
+                "Look for a division by zero, a root of a negative number, or an array that was "
+                "never filled."
             )
             seen = "NaN (not a number)" if numpy.isnan(found).any() else "infinity"
             raise Wrong(what, hint, seen, "finite numbers")
         return found
 
     def number(self, what, value):
-        """A learner's number as a float: an array of one number will do, and "21,266,506" as text,
-        or without quotes, which is a tuple to Python."""
+        """A learner's number as a float. It may be an array with one number, or "21,266,506", as
+        text or without quotes, which Python reads as a tuple."""
         if isinstance(value, str):
             text = value.strip()
             if re.fullmatch(r"[-+]?\d{1,3}([,_ ]\d{3})+(\.\d*)?", text):
@@ -438,7 +445,7 @@ class Trial:
             try:
                 value = float(text)
             except ValueError:
-                hint = "Type a number, in digits, with a point before the decimals."
+                hint = "Type a number in digits, with a point before the decimals."
                 raise Wrong(what, hint, described(value), "a number") from None
         found = self.array(what, value, shape=None)
         if isinstance(value, tuple) and found.size > 1:
@@ -450,7 +457,7 @@ class Trial:
         return found.item()
 
     def numbers(self, what, value):
-        """A learner's numbers as a flat array: a list, set, range, array, or text with commas."""
+        """A learner's list, set, range, array of numbers or text with commas as a flat array."""
         if isinstance(value, str):
             value = re.findall(r"[^\s,;()\[\]]+", value)
         elif not hasattr(value, "shape") and hasattr(value, "__iter__"):
@@ -458,19 +465,19 @@ class Trial:
         return self.array(what, value, shape=None).reshape(-1)
 
     def several(self, result, names):
-        """The learner's result as a tuple of as many parts as there are names, or raise Wrong."""
+        """The learner's result as a tuple with one part for each name; raises Wrong otherwise."""
         arrays = isinstance(result, np.ndarray | numpy.ndarray) and result.ndim > 0
         if not (arrays or isinstance(result, tuple | list)) or len(result) != len(names):
             what = f"Your function returned {described(result)}, not {len(names)} arrays."
-            raise Wrong(what, f"It should end in: return {', '.join(names)}")
+            raise Wrong(what, f"It should end with: return {', '.join(names)}")
         return tuple(result)
 
     def equal(self, what, seen, expected, hint, mistakes=(), tolerance=CLOSE, secret=False):
-        """Note that `seen` is `expected` up to rounding, or raise Wrong.
+        """Note that `seen` equals `expected` up to rounding, or raise Wrong.
 
-        mistakes: pairs of a hint and what comes out by that mistake; the first that agrees gives
-        its hint. tolerance: of the largest size of the expected numbers, at least of 1e-6. secret:
-        the verdict does not show what was expected.
+        mistakes: pairs of a hint and the result of that mistake; the first result that equals
+        `seen` decides the hint. tolerance: relative to the largest expected number, or to 1e-6 if
+        that is larger. secret: the verdict does not show what was expected.
         """
         expected = float64(expected)
         if expected.shape:
@@ -487,19 +494,21 @@ class Trial:
                 break
         else:
             if any(numpy.allclose(seen, expected.round(d), rtol=0, atol=1e-6) for d in range(1, 5)):
-                hint = "These were rounded: give all digits, and round only what you print."
+                hint = "This looks rounded: give all digits, and round only what you print."
         place = numpy.unravel_index(numpy.abs(seen - expected).argmax(), seen.shape)
         where = f" at [{', '.join(str(int(i)) for i in place)}]" if place else ""
         known = "another number" if secret else digits(expected[place])
         raise Wrong(what, hint, f"{digits(seen[place])}{where}", known)
 
 
-_READ = "What does the message complain of? Print what stands in that line, and its shape."
-_UNWRITTEN = "an nn.Block needs forward(self, X), an nn.HybridBlock hybrid_forward(self, F, X)."
+_READ = "What does the message complain about? Print the values in that line and their shapes."
+_UNWRITTEN = (
+    "an nn.Block needs forward(self, X), an nn.HybridBlock needs hybrid_forward(self, F, X)."
+)
 
 
 class _Drawn(init.Initializer):
-    """Normal weights of variance 2 / inputs, from a NumPy generator: MXNet's is the learner's."""
+    """Normal weights of variance 2 / inputs, drawn by NumPy: MXNet's generator is the learner's."""
 
     def __init__(self, rng):
         super().__init__()
@@ -514,8 +523,9 @@ class _Drawn(init.Initializer):
 
 @contextmanager
 def _undisturbed():
-    """Leave Python's and NumPy's random numbers, autograd's modes and MXNet's switches as they
-    were. Inside, nothing is recorded, and arrays are NumPy's, whatever the learner switched off."""
+    """Restore Python's and NumPy's random generators, autograd's modes and MXNet's switches at the
+    end. Inside, nothing is recorded, and the NumPy interface is on, even if the learner turned it
+    off."""
     state = random.getstate(), numpy.random.get_state()
     modes = autograd.is_recording(), autograd.is_training()
     try:
@@ -529,8 +539,8 @@ def _undisturbed():
 
 
 class _Limit:
-    """Raises TimeUp in its `with` after some seconds, until it ends. In the main thread only,
-    since signals reach no other. Within another limit, that one's clock stands still."""
+    """Raises TimeUp inside its `with` after some seconds, again and again until the `with` ends.
+    Works in the main thread only, since signals reach no other. An outer limit is paused."""
 
     def __init__(self, seconds):
         self.seconds, self.running = seconds, False
@@ -539,7 +549,7 @@ class _Limit:
         if threading.current_thread() is threading.main_thread():
             self.running, self.trace = True, sys.gettrace()
             self.handler = signal.signal(signal.SIGALRM, self._stop)
-            # Again every second: an `except:` may have swallowed the first, and go on for long.
+            # Again every second, in case an `except:` caught the first one and the code goes on.
             self.timer = signal.setitimer(signal.ITIMER_REAL, self.seconds, 1.0)
 
     def __exit__(self, *_):
@@ -553,7 +563,7 @@ class _Limit:
         raise TimeUp(self)
 
     def insist(self, frame):
-        """Raise TimeUp at the next line of this frame or of one that called it, up to the check."""
+        """Raise TimeUp at the next line of this frame or of any of its callers, up to the check."""
 
         def trace(frame, event, _):
             if frame.f_code.co_filename == __file__:
@@ -574,10 +584,10 @@ def _copy(value):
 
 
 def by_position(function):
-    """The function, with parameters that can only be named (after a *) filled in their order."""
+    """The function, callable by position even if it has keyword-only parameters (after a *)."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # no Python function: it has no such parameters
+    except (TypeError, ValueError):  # not a Python function: it has no such parameters
         return function
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     if not names or any(p.kind is p.VAR_POSITIONAL for p in parameters):
@@ -586,10 +596,10 @@ def by_position(function):
     return lambda *values: function(*values[:first], **dict(zip(names, values[first:])))
 
 
-_ADD = "Gluon fills a net after it was made: net = nn.Sequential(), then net.add(a, b)."
+_ADD = "In Gluon, layers are added after the network is made: net = nn.Sequential(), net.add(a, b)."
 _NO_LIST = "add() takes the layers themselves, not a list of them: add(a, b), or add(*layers)."
 _CHANNELS_OUT = (
-    "Gluon's nn.Conv2D takes the channels that come out, and finds those that go in: "
+    "Gluon's nn.Conv2D takes the number of output channels and infers the input channels: "
     "nn.Conv2D(channels, kernel_size=3)."
 )
 _REASONS = (  # a piece of an exception's message, and the hint for it
@@ -600,46 +610,68 @@ _REASONS = (  # a piece of an exception's message, and the hint for it
     ("has type <class 'list'>", _NO_LIST),
     (
         "has no attribute 'collect_params'",
-        'A layer is wanted there, such as nn.Activation("relu").',
+        'A layer is needed there, such as nn.Activation("relu").',
     ),
     (
         "Channel axis out of range",
-        "nn.BatchNorm takes no number of channels: write nn.BatchNorm().",
+        "nn.BatchNorm takes an axis first, not the number of channels: write nn.BatchNorm().",
     ),
     ("multiple values for argument 'kernel_size'", _CHANNELS_OUT),
     ("kernel size exceed input", f"This kernel is larger than its input. {_CHANNELS_OUT}"),
-    ("for +: 'int' and 'str'", "Is it nn.Dense(inputs, units)? Gluon's takes units alone."),
+    (
+        "for +: 'int' and 'str'",
+        "Did you write nn.Dense(inputs, units)? Gluon's nn.Dense takes units only.",
+    ),
     (
         "No module named 'torch'",
-        "The course is in MXNet: np, npx and nn, as the first cell has them.",
+        "This course uses MXNet: np, npx and nn, as the first cell imports them.",
     ),
-    ("name 'torch' is not", "The course is in MXNet: np, npx and nn, as the first cell has them."),
-    ("name 'F' is not", "What PyTorch has in F stands in npx and np: npx.relu(X), for example."),
+    (
+        "name 'torch' is not",
+        "This course uses MXNet: np, npx and nn, as the first cell imports them.",
+    ),
+    ("name 'F' is not", "What PyTorch has in F is in npx and np here: npx.relu(X), for example."),
     ("positional argument", "Compare the arguments with the text: how many, and in which order?"),
-    ("must also be HybridBlock", "Hybrid blocks take only hybrid blocks: use nn.Sequential here."),
+    (
+        "must also be HybridBlock",
+        "A hybrid block can contain only hybrid blocks: use nn.Sequential here.",
+    ),
     ("object has no attribute '_", "Does __init__ begin with super().__init__()?"),
     (
         "has not been initialized",
-        "Only layers that are attributes, or in an nn.Sequential, are found.",
+        "Is each layer an attribute of the block or in an nn.Sequential, and each parameter made "
+        "with self.params.get? initialize() finds no others.",
     ),
     ("nplace operations", "While autograd records, no array may be overwritten: build a new one."),
-    ("Cannot differentiate", "Nothing of this was recorded: was it paused, detached, or NumPy's?"),
-    ("'numpy.ndarray' object", "That is a NumPy array: autograd and MXNet need mxnet.np's."),
-    ("'Parameter' object", "A parameter is not an array: its .data() is."),
-    ("Parameter'> not supported", "A parameter is not an array: its .data() is."),
-    ("interpreted as an integer", "A whole number is wanted there: // divides without a rest."),
-    ("expect int", "A whole number is wanted there: int(...) rounds down."),
+    (
+        "Cannot differentiate",
+        "This was not recorded: was it computed under pause(), detached, or converted to NumPy?",
+    ),
+    (
+        "'numpy.ndarray' object",
+        "That is a NumPy array: autograd and MXNet need arrays from mxnet.np.",
+    ),
+    ("'Parameter' object", "A parameter is not an array, but its .data() is."),
+    ("Parameter'> not supported", "A parameter is not an array, but its .data() is."),
+    ("interpreted as an integer", "An integer is needed there: // divides and rounds down."),
+    ("expect int", "An integer is needed there: int(...) rounds down."),
     ("one NDArray or one Symbol", "Pass the function or class itself, not what it made."),
-    ("expected float32", "Two kinds of numbers meet: MXNet's arrays are float32."),
-    ("Type inconsistent", "Two kinds of numbers meet: MXNet's arrays are float32."),
+    (
+        "expected float32",
+        "Two types of numbers meet here: use float32, the type of MXNet's arrays.",
+    ),
+    (
+        "Type inconsistent",
+        "Two types of numbers meet here: use float32, the type of MXNet's arrays.",
+    ),
     (
         "Shape inconsistent",
-        "A shape was fixed that this input does not have: in_channels, perhaps?",
+        "A layer was made for inputs of another shape. Did you set in_channels or in_units?",
     ),
 )
 
 
-_TORCH = {  # PyTorch's word for a function or an argument, and what to write here
+_TORCH = {  # PyTorch's name of a function or an argument, and what to write here
     "ReLU": 'nn.Activation("relu"), or npx.relu(X)',
     "relu": "npx.relu(X)",
     "Linear": "nn.Dense(units)",
@@ -649,7 +681,7 @@ _TORCH = {  # PyTorch's word for a function or an argument, and what to write he
     "MaxPool2d": "nn.MaxPool2D(pool_size=2)",
     "AvgPool2d": "nn.AvgPool2D(pool_size=2)",
     "AdaptiveAvgPool2d": "nn.GlobalAvgPool2D()",
-    "Identity": "nn.Sequential() with nothing in it",
+    "Identity": "an empty nn.Sequential()",
     "Module": "nn.Block",
     "ModuleList": "nn.Sequential()",
     "Parameter": "self.params.get(name, shape=..., init=...)",
@@ -668,34 +700,36 @@ _TORCH = {  # PyTorch's word for a function or an argument, and what to write he
     "stride": "strides",
     "kernel_size": "pool_size",
     "bias": "use_bias",
-    "in_features": "in_units, or nothing",
+    "in_features": "in_units, or leave it out",
     "out_features": "units",
     "out_channels": "channels",
-    "num_features": "in_channels, or nothing",
+    "num_features": "in_channels, or leave it out",
 }
 
 
 def _reason(error, hints):
-    """A hint for an exception, from hints or one that is the same in all exercises, or None."""
+    """A hint for an exception, from `hints` or from those that all exercises share, or None."""
     for piece, hint in (*hints.items(), *_REASONS):
         if piece in str(error):
             return hint
     word = re.search(r"(?:no attribute|unexpected keyword argument) '(\w+)'", str(error))
     if word and word[1] in _TORCH:
-        return f"{word[1]} is PyTorch's word. Here it is {_TORCH[word[1]]}."
+        return f"{word[1]} is PyTorch's name. Here it is {_TORCH[word[1]]}."
     if "unexpected keyword argument" in str(error):
-        return "That function has no argument of this name: help() lists those that it has."
+        return "The function has no argument with this name: help() lists its arguments."
     if isinstance(error, AttributeError):
-        return "Is the attribute spelled right, and is the type in the message the one you expect?"
+        return (
+            "Is the attribute spelled correctly, and is the type in the message the one you expect?"
+        )
     if isinstance(error, NameError):
-        return "Is the name spelled as where it was made, and has its cell been run?"
+        return "Is the name spelled correctly, and did you run the cell that defines it?"
     return None
 
 
 def _raised(error):
-    """What a learner's code raised, and in which of its lines."""
+    """What a learner's code raised, and in which line."""
     message = str(error)
-    if message.startswith("Traceback"):  # MXNet's own sources; the last line says what it was
+    if message.startswith("Traceback"):  # from MXNet's own sources; the last line has the message
         message = message.strip().splitlines()[-1].removeprefix(f"{type(error).__name__}: ")
         message = re.sub(r"\[[\d:]+\] \S+:\d+: ", "", message)
     message = textwrap.shorten(message, 300, placeholder=" ...")
@@ -716,11 +750,11 @@ def described(value):
         return f"the text {value[:40]!r}"
     if hasattr(value, "shape"):
         return f"an array, {_shape(value.shape)}"
-    return f"{type(value).__name__} {str(value)[:40]!r}"
+    return f"the {type(value).__name__} {str(value)[:40]!r}"
 
 
 def digits(number):
-    """A number as one would write it: integers whole, others to five digits."""
+    """A number as people write it: an integer in full, others to five digits."""
     return f"{number:,.0f}" if number == round(number) else f"{number:.5g}"
 
 
@@ -731,7 +765,7 @@ def _shape(shape):
 
 
 def _report(trial, wrong=None):
-    failed = wrong and wrong.what  # which may have held in an easier case before
+    failed = wrong and wrong.what  # it may have held in an easier case before
     lines = [_wrapped(f"ok      {what}") for what in trial.passed if what != failed]
     if wrong is not None:
         lines.append(_wrapped(f"failed  {wrong.what}"))

@@ -283,13 +283,16 @@ def largest_rate(trial, largest_without, largest_with):
         rate = trial.number(f"the rate {name} batch normalization", rate)
         trains = how_many[norm]
         works = trains.index[trains == seeds].max()
-        above = trains.index[trains.index > works].min()
+        below, above = (
+            trains.index[trains.index < works].max(),
+            trains.index[trains.index > works].min(),
+        )
         trial.holds(
             f"{name} batch normalization: not too careful",
-            rate > works * 0.999,
+            rate > (works + below) / 2,
             f"At {works:g} all {seeds} recorded runs train.",
             f"{rate:g}",
-            f"at least {works:g}",
+            f"nearer to the largest rate at which all {seeds} train",
         )
         trial.holds(
             f"{name} batch normalization: not too bold",
@@ -559,12 +562,12 @@ def hidden_gradient(trial, hypothesis_c, function):
     found = trial.gradients(function, (X, gamma, beta, eps), dY)
     dX, *expected = gradients(dY, X_hat, std, (0,), gamma)
     trial.equal(
-        "autograd finds the gradient of its input",
+        "autograd finds the gradient with respect to the input",
         found[0],
         dX,
         "Compute mean and variance where autograd records.",
         [
-            (UNREACHED.format("its input"), 0 * dX),
+            (UNREACHED.format("the input"), 0 * dX),
             ("The symptom is still there: mean and variance are constants to autograd.", g / std),
             (
                 "Autograd sees the mean now. The variance is still hidden (var() hides it too).",
@@ -604,12 +607,13 @@ def hidden_gradient(trial, hypothesis_c, function):
 )
 def momentum_reversed(trial, hypothesis_d, function):
     """hypothesis_d: a letter; function(moving, value, momentum) -> the new running mean."""
-    for momentum, which in (
-        (0.9, "momentum 0.9"),
-        (trial.integer(60, 80) / 100, "another"),
-        (trial.integer(20, 40) / 100, "a small one"),
+    for start, momentum, which in (
+        (1, 0.9, "momentum 0.9"),
+        (1, trial.integer(60, 80) / 100, "another"),
+        (1, trial.integer(20, 40) / 100, "a small one"),
+        (0, trial.integer(60, 80) / 100, "the first step"),
     ):
-        moving, value = trial.normal(5), trial.normal(5, mean=5)
+        moving, value = start * trial.normal(5), trial.normal(5, mean=5)
         old, new = moving.asnumpy(), value.asnumpy()
         move = (1 - momentum) * (new - old)
         trial.equal(

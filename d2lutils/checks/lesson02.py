@@ -13,11 +13,11 @@ from .words import REVERSED, ROOT, UNCALLED, UNSAVED
 
 @exercise(
     "2.1",
-    "How often does it move?",
+    "How often does it change?",
     hints=(
         "Lesson 02, section 3: for Gluon's layer, count the backward passes, not the forward passes.",
-        "It moves twice. After the first move: 0.9 * 0 + 0.1 * 10 = 1. The second move keeps 0.9 "
-        "of that and adds 0.1 * 10.",
+        "It changes twice. The first time: 0.9 * 0 + 0.1 * 10 = 1. The second time it keeps 0.9 of "
+        "that and adds 0.1 * 10.",
     ),
 )
 def running_mean(trial, answer):
@@ -41,19 +41,23 @@ def running_mean(trial, answer):
     def after(moves, momentum=0.9):
         return 10 * (1 - momentum**moves)
 
-    in_backward = "Gluon's layer moves in backward(), whatever the forward passes do."
-    reversed_momentum = "Momentum is the weight of the old value: a move adds 0.1 of the new."
-    factor_ten = "The batches have mean 10, and a move adds a tenth of that."
+    in_backward = (
+        "Gluon's layer changes its running mean in backward(), whatever the forward passes do."
+    )
+    reversed_momentum = (
+        "Momentum is the weight of the old value: each change adds 0.1 of the new one."
+    )
+    factor_ten = "The batches have mean 10, and each change adds a tenth of that."
     mistakes = [
         (f"You counted every forward pass in training mode. {in_backward}", after(4)),
-        (f"You counted every call, prediction too. {in_backward}", after(5)),
-        (f"You counted a forward pass without a backward. {in_backward}", after(3)),
-        ("One move too few: there are two backward passes.", after(1)),
+        (f"You counted every call, the prediction too. {in_backward}", after(5)),
+        (f"You counted a forward pass that has no backward pass. {in_backward}", after(3)),
+        ("One change too few: there are two backward passes.", after(1)),
         (reversed_momentum, after(1, 0.1)),
         (reversed_momentum, after(2, 0.1)),
         (factor_ten, after(2) / 10),
         (factor_ten, after(2) * 10),
-        ("Each move also shrinks what is there: 0.9 times the old value.", 2),
+        ("Each change also keeps only 0.9 of the old value.", 2),
     ]
     trial.equal(
         "the running mean at the end",
@@ -70,25 +74,28 @@ saliency = choice(
     "2.2",
     "The gradient of a prediction",
     hints=(
-        "There are two modes to set, that of the forward pass and that of the backward pass.",
-        "Lesson 02, the box at the end of section 2, names both calls.",
+        "There are two modes to set: that of the forward pass and that of the backward pass.",
+        "The end of section 2 in lesson 02 shows both calls.",
     ),
     options={
         "a": (
             False,
-            "Under record() the network trains: the picture is normalized by its own mean and "
-            "variance, so this is the gradient of another score.",
+            "Under record() the network is in training mode: the image is normalized by its own mean "
+            "and variance, so this is the gradient of another score.",
         ),
         "b": (
             False,
-            "The score is right, but a plain backward() works in training mode again and "
-            "differentiates a mean that the forward pass did not use.",
+            "The score is right, but plain backward() applies the formula of training mode to the "
+            "running statistics. The result is the gradient of neither mode.",
         ),
-        "c": (True, "Both passes use the running statistics, as the prediction does."),
+        "c": (
+            True,
+            "Both passes are in prediction mode, so both treat the running statistics as constants.",
+        ),
         "d": (
             False,
-            "Under predict_mode() nothing is recorded: backward() has nothing to go back through, "
-            "and raises.",
+            "Under predict_mode() nothing is recorded, so backward() has nothing to differentiate and "
+            "raises an error.",
         ),
     },
 )
@@ -98,10 +105,10 @@ saliency = choice(
     "2.3",
     "Statistics of parts",
     hints=(
-        "Weigh each part by its count. The variance of everything has two sources: the spread "
-        "inside the parts, and the distances between their means.",
-        "A part's numbers have the mean squared distance variances + (means - mean) ** 2 from the "
-        "common mean. Average that over the parts, weighed by counts.",
+        "Weight each part by its count. The variance of everything has two sources: the variances "
+        "within the parts, and the distances between their means.",
+        "The numbers of a part have the mean squared distance variances + (means - mean) ** 2 from "
+        "the common mean. Average that over the parts, weighted by counts.",
     ),
 )
 def merged(trial, function):
@@ -130,10 +137,10 @@ def merged(trial, function):
             f"the mean of everything, B = {B}, C = {C}",
             found[0],
             mean,
-            "A part with twice as many numbers weighs twice as much.",
+            "A part with twice as many numbers counts twice as much.",
             [
                 (
-                    "The parts are not equally large: weigh each mean by its count.",
+                    "The parts are not equally large: weight each mean by its count.",
                     means.mean(axis=0),
                 ),
                 ("Divide by the number of all values, the sum of counts.", mean * n),
@@ -146,36 +153,39 @@ def merged(trial, function):
             f"the variance of everything, B = {B}, C = {C}",
             found[1],
             var,
-            "The mean squared distance from the common mean: inside the parts and between them.",
+            "The mean squared distance from the common mean: within the parts and between them.",
             [
-                ("The parts' means differ: their spread adds to the variance.", inside),
+                ("The means of the parts differ, which adds to the variance.", inside),
                 (
-                    "Only the spread of the means so far: add the variances inside the parts.",
+                    "So far this is the spread of the means only: add the variances within the parts.",
                     between,
                 ),
-                ("The parts are not equally large: weigh the variances.", variances.mean(axis=0)),
+                ("The parts are not equally large: weight the variances.", variances.mean(axis=0)),
                 (
-                    "The parts are not equally large: weigh the variances as well.",
+                    "The parts are not equally large: weight the variances as well.",
                     variances.mean(axis=0) + between,
                 ),
                 (
-                    "The parts are not equally large: weigh the spread of the means as well.",
+                    "The parts are not equally large: weight the spread of the means as well.",
                     inside + means.var(axis=0),
                 ),
                 (
-                    "The parts are not equally large: weigh both terms.",
+                    "The parts are not equally large: weight both terms.",
                     (variances + (means - mean) ** 2).mean(axis=0),
                 ),
-                ("Biased, please: divide by the number of values.", var * n / (n - 1)),
+                (
+                    "The biased variance is asked for: divide by the number of values.",
+                    var * n / (n - 1),
+                ),
                 (already_biased, one_less / n + between),
                 (already_biased, (one_less + n * between) / (n - 1)),
-                ("The square of the common mean is not subtracted.", var + mean**2),
+                ("The square of the common mean is not subtracted yet.", var + mean**2),
                 (
-                    "Measure the distances from the common mean, where large parts weigh more.",
+                    "Measure the distances from the common mean, in which large parts count more.",
                     inside + (weights * (means - means.mean(axis=0)) ** 2).sum(axis=0),
                 ),
                 (
-                    "Variances add up, standard deviations do not: no root before averaging.",
+                    "Variances add up, standard deviations do not: take no root before averaging.",
                     (weights * numpy.sqrt(variances)).sum(axis=0) ** 2 + between,
                 ),
                 ("That is the standard deviation. The variance is asked for.", numpy.sqrt(var)),
@@ -194,8 +204,8 @@ def merged(trial, function):
     hints=(
         "In prediction the normalization multiplies channel i by s[i] = gamma[i] / "
         "sqrt(var[i] + eps) and adds a constant. Put both into the convolution.",
-        "The new weight is s.reshape(-1, 1, 1, 1) * weight. The new bias is what comes out of both "
-        "layers where the convolution, without its bias, gives 0: put the old bias in, and see.",
+        "The new weight is s.reshape(-1, 1, 1, 1) * weight. The new bias is what the normalization "
+        "makes of the old bias: subtract mean, multiply by s, add beta.",
     ),
 )
 def fold(trial, function):
@@ -220,16 +230,16 @@ def fold(trial, function):
         no_root = "Divide by the standard deviation, the root of var + eps."
         mistakes = [
             (
-                "The argument eps is not used: it stands under the root, as in the layer.",
+                "The argument eps is not used: it belongs under the root, as in the layer.",
                 scaled(g / numpy.sqrt(v)),
             ),
             (ROOT, scaled(g / (numpy.sqrt(v) + eps))),
             (no_root, scaled(g / (v + eps))),
             (no_root, scaled(g / v)),
-            ("A gamma can be negative, and keeps its sign.", scaled(abs(s))),
+            ("A gamma can be negative and keeps its sign.", scaled(abs(s))),
             ("The factor gamma is missing.", scaled(1 / numpy.sqrt(v + eps))),
             ("Divide by the standard deviation, do not multiply.", scaled(g * numpy.sqrt(v + eps))),
-            ("The weight is as it was. The normalization scales it.", w),
+            ("The weight is unchanged. The normalization scales it.", w),
         ]
         if a == b:
             along_inputs = "This scales the input channels. The output channels are axis 0."
@@ -242,7 +252,7 @@ def fold(trial, function):
             f"the weight, {a} channels to {b}, kernel {k}",
             found[0],
             scaled(s),
-            "Each output channel has one factor, for all of its weights.",
+            "Each output channel has one factor for all of its weights.",
             mistakes,
             tolerance=EXACT,
         )
@@ -263,7 +273,7 @@ def fold(trial, function):
                 ),
                 ("The mean is subtracted, not added.", s * (c + mu) + shift),
                 ("The shift beta comes last, after the scaling.", s * (c - mu + shift)),
-                ("The bias is as it was. The normalization moves it.", c),
+                ("The bias is unchanged. The normalization changes it.", c),
             ],
             tolerance=EXACT,
         )
@@ -273,10 +283,10 @@ def fold(trial, function):
         normalized = (both - per_channel(mu, both)) / per_channel(numpy.sqrt(v + eps), both)
         new = [single(trial.array("both", part, like.shape)) for part, like in zip(found, (w, c))]
         trial.equal(
-            "one convolution gives what the two layers gave, on random pictures",
+            "one convolution gives what the two layers gave, on random images",
             npx.convolution(X, *new, **options),
             affine(normalized, gamma, beta),
-            "Look at the sign and the axis of each part again.",
+            "Check the sign and the axis of each part again.",
         )
 
 
@@ -285,8 +295,8 @@ def fold(trial, function):
     "The smallest batch that learns",
     hints=(
         "Count how many numbers share a mean: examples times positions. Run gradient_size on a few "
-        "shapes, from one example upwards.",
-        "With one number nothing is left, with two each becomes +1 or -1: from three on something "
+        "shapes, starting with one example.",
+        "With one number nothing is left, with two they become +1 and -1; from three on a gradient "
         "passes. How many examples make three numbers?",
     ),
 )
@@ -305,7 +315,7 @@ def smallest_batch(trial, smallest_dense, smallest_5x5, smallest_1x2):
         trial.holds(
             f"{name}: a gradient passes",
             size > 0.01,
-            "One number shares its mean with no other: the output is beta, whatever comes in."
+            "One number shares its mean with no other: the output is beta, whatever the input is."
             if numbers == 1
             else "Two numbers that share a mean become +1 and -1, whatever they were. What is the "
             "gradient of a constant?",
@@ -314,9 +324,9 @@ def smallest_batch(trial, smallest_dense, smallest_5x5, smallest_1x2):
         )
         size = _gradient_size(trial, (min(int(N), 8) - 1, 200, *positions)) if N > 1 else 0.0
         trial.holds(
-            f"{name}: and with one example fewer none does",
+            f"{name}: with one example fewer none does",
             size <= 0.01,
-            "Too careful: a smaller batch passes a gradient too."
+            "Too careful: a smaller batch lets a gradient pass too."
             + (" Count positions as well as examples." if positions else ""),
             f"with one fewer typically {size:.2f}",
             "at most 0.01",
@@ -324,7 +334,7 @@ def smallest_batch(trial, smallest_dense, smallest_5x5, smallest_1x2):
 
 
 def _gradient_size(trial, shape):
-    """The median absolute gradient at the input; the mean would hang on a few close pairs."""
+    """The median absolute gradient at the input; the mean would depend on a few close pairs."""
     X, dY = trial.normal(*shape), trial.normal(*shape)
     layer = trial.build(nn.BatchNorm, like=X)
     return float(numpy.median(numpy.abs(float64(trial.gradient(layer, X, dY)))))
@@ -332,10 +342,10 @@ def _gradient_size(trial, shape):
 
 @exercise(
     "2.6",
-    "A network set right",
+    "Recalibrate a network",
     hints=(
-        "Each step keeps 0.9 of the old statistics, and a step is record(), a forward pass and a "
-        "backward(). How many steps until a hundredth is left?",
+        "A forward pass under record() and a backward() keep 0.9 of the old statistics. After how "
+        "many of these is a hundredth left?",
         "Three passes over X, or more, in batches: with autograd.record(): Y = net(batch). Then "
         "Y.backward(), and no Trainer. At the end, return net.",
     ),
@@ -373,14 +383,14 @@ def recalibrated(trial, function):
     trial.holds(
         "each grad_req is what it was",
         trial.call(lambda: [p.grad_req for p in trained]) == requests,
-        "Whoever trains the net next needs its gradients: set grad_req back.",
+        "To train the net again you need its gradients: set grad_req back.",
     )
     found = trial.call(lambda: [(n.running_mean.data(), n.running_var.data()) for n in norms])
     found = [tuple(float64(value) for value in pair) for pair in found]
     trial.holds(
         "the statistics are not those of the last batch alone",
         not _close(found, last, 0.02),
-        "Average over the batches: each of them has as much to say as the last.",
+        "Average over the batches: each counts as much as the last one.",
     )
     _compare(trial, found, true, _what_is_stale(found, true, stale))
     trial.equal(
@@ -403,9 +413,9 @@ def _trains_as_before(trial, net, X, settings):
         new.set_data(old.data())
     dY = trial.normal(len(X), 3)
     found, expected = (trial.step(block, X, dY) for block in (net, like))
-    back = f"The net is to be trained again some day: set back what you set ({settings})."
+    back = f"The net may be trained again some day: set back what you set ({settings})."
     for what, theirs, ours in (
-        ("the net is trained as before: its gradients", found.gradients, expected.gradients),
+        ("in training it works as before: its gradients", found.gradients, expected.gradients),
         ("and its running statistics", found.statistics, expected.statistics),
     ):
         for key, arrays in ours.items():
@@ -421,7 +431,7 @@ def _what_is_stale(found, true, stale):
     first_is_right = _close(found[:1], true[:1], 1 / 8)
     guesses = [
         ("The means are right. The variances are still the stale ones.", (m, 4 * v)),
-        ("The variances have moved. The means are still stale.", (m + 1.5 * numpy.sqrt(v), v)),
+        ("The variances have changed. The means are still stale.", (m + 1.5 * numpy.sqrt(v), v)),
         ("Put the variance into running_var, not its root.", (m, numpy.sqrt(v))),
     ]
     for hint, guess in guesses:
@@ -431,24 +441,26 @@ def _what_is_stale(found, true, stale):
     left, spread = numpy.mean(numpy.concatenate(left)), numpy.std(numpy.concatenate(left))
     if spread < 0.1 and left > 0.95:
         return (
-            "Nothing has moved. Gluon's statistics move in backward(), after a forward pass in "
+            "Nothing has changed. Gluon's statistics change in backward(), after a forward pass in "
             "training mode: lesson 02, section 3."
         )
     if spread < 0.1 and left > 0.85:
-        return "That is one step. It moves by a tenth: go through all batches, and more than once."
+        return (
+            "That is one step, which changes a tenth: go through all batches, and more than once."
+        )
     if spread < 0.1 and left > 0.05:
         return (
             f"About {left:.0%} of the stale values is left: k steps leave 0.9 ** k, and one pass "
-            "is 20 steps. Make more."
+            "is 20 steps. More are needed."
         )
     if first_is_right and _close(found[1:], stale[1:], 1 / 8):
         return (
-            "The first normalization is right, the next is not: it must see what the first puts out "
-            "with its new statistics, or with the batch's own."
+            "The first normalization is right, the next is not: it must get the output of the first "
+            "with its new statistics, or with those of the batch."
         )
     return (
-        "They should be those of all of X. A few images, or batches smaller than batch_size, do not "
-        "tell enough."
+        "They should be the statistics of all of X. A few images, or batches smaller than "
+        "batch_size, are not enough."
     )
 
 
@@ -504,14 +516,14 @@ def _compare(trial, found, true, hint):
     "2.7a",
     "Zoo: worse when sorted",
     hints=(
-        "The same pictures in another order get other scores. What, in training mode, does the "
-        "score of a picture depend on?",
-        "Under record() training mode is on. Predicting needs no gradient, so it needs no record().",
+        "The same images in another order get other scores. What does the score of an image depend "
+        "on in training mode?",
+        "record() switches training mode on. Predicting needs no gradient, so it needs no record().",
     ),
     options={
         "a": (
             False,
-            "By evaluate() the same network is good, whatever the order. It has learned enough.",
+            "evaluate() finds the same network good, whatever the order. It has learned enough.",
         ),
         "b": (
             True,
@@ -520,10 +532,10 @@ def _compare(trial, found, true, hint):
         ),
         "c": (
             False,
-            "Larger batches would hide the damage on mixed pictures. In prediction mode the size "
-            "does not matter at all.",
+            "Larger batches would hide the damage on mixed images. In prediction mode the size does "
+            "not matter at all.",
         ),
-        "d": (False, "The rows come back in the order in which they went in."),
+        "d": (False, "The scores come back in the order in which the images went in."),
     },
 )
 def wrong_alone(trial, hypothesis_a, function):
@@ -536,29 +548,29 @@ def wrong_alone(trial, hypothesis_a, function):
         parts = [X[:N][i : i + batch_size] for i in range(0, N, batch_size)]
         return np.concatenate([trial.forward(net, part, autograd.train_mode) for part in parts])
 
-    mode = "The symptom is still there: the network is in training mode. The mode decides, not the "
+    mode = "The symptom is still there: the network is in training mode. The mode decides, not "
     for N, batch_size in ((10, 4), (1, 4), (9, 3)):
         trial.equal(
             f"{N} image(s), batch_size={batch_size}: the scores of all, as in prediction mode",
             trial.call(function, net, X[:N], batch_size),
             right[:N],
-            "Each row of scores belongs to one picture and to nothing else.",
+            "Each row of scores belongs to one image and depends on no other.",
             [
                 (mode + "recording.", trained(N, batch_size)),
                 (mode + "recording.", trained(N, N)),
                 (
-                    "One by one hides the company, not the mode: now each picture is normalized by "
-                    "itself.",
+                    "Feeding them one by one does not change the mode: now each image is normalized "
+                    "by itself.",
                     trained(N, 1),
                 ),
                 (
-                    "The scores should come in the order of the pictures.",
+                    "The scores should come in the order of the images.",
                     np.concatenate(
                         [right[:N][i : i + batch_size] for i in reversed(range(0, N, batch_size))]
                     ),
                 ),
                 (
-                    "These add up to 1: the scores are asked for, as the specimen gave them.",
+                    "These add up to 1: return the scores, as the specimen does.",
                     npx.softmax(right[:N]),
                 ),
             ],
@@ -567,7 +579,7 @@ def wrong_alone(trial, hypothesis_a, function):
             "and the network is what it was",
             trial.forward(net, X),
             right,
-            "Predicting must not move the running statistics.",
+            "Predicting must not change the running statistics.",
         )
     _trains_as_before(trial, net, X, "grad_req, use_global_stats")
 
@@ -576,8 +588,7 @@ def wrong_alone(trial, hypothesis_a, function):
     "2.7b",
     "Zoo: forgetful overnight",
     hints=(
-        "What save_parameters saves is parameters, and nothing else. What does the layer keep "
-        "elsewhere?",
+        "save_parameters saves parameters and nothing else. What does the layer keep elsewhere?",
         "In the constructor: self.params.get(name, shape=..., init=..., differentiable=False). In "
         "forward: .data() to read, and [:] = under autograd.pause() to write.",
     ),
@@ -588,9 +599,9 @@ def wrong_alone(trial, hypothesis_a, function):
         ),
         "b": (
             False,
-            "The averages have settled after fifty batches. Before saving, the predictions are right.",
+            "The running statistics have settled after fifty batches: before saving, the predictions are right.",
         ),
-        "c": (False, "Both predictions are made in the same mode: prediction."),
+        "c": (False, "Both predictions are made in the same mode, prediction mode."),
         "d": (
             True,
             "They are plain arrays. After loading they are what the constructor made them, 0 and 1.",
@@ -610,25 +621,27 @@ def forgets(trial, hypothesis_b, layer_class):
     "2.7c",
     "Zoo: two evaluations, two results",
     hints=(
-        "Nobody trained between the two evaluations. What in the layer is not what it was?",
-        "Only training may write: `if autograd.is_training():` belongs around all of `with "
-        "autograd.pause():`, since under pause() is_training() says no.",
+        "Nobody trained between the two evaluations. What in the layer has changed nevertheless?",
+        "Only training mode may write: put all of `with autograd.pause():` inside "
+        "`if autograd.is_training():`, since under pause() is_training() is False.",
     ),
     options={
         "a": (
             True,
-            "The update stands outside of any question for the mode, so each prediction drags the "
-            "statistics along.",
+            "The update ignores the mode, so each prediction changes the running statistics.",
         ),
         "b": (
             False,
-            "Momentum sets how fast the statistics move in training. In prediction they should "
-            "not move at all.",
+            "Momentum sets how fast the statistics change in training mode. In prediction mode they "
+            "should not change at all.",
         ),
-        "c": (False, "With the statistics at rest, prediction is a fixed formula: nothing random."),
+        "c": (
+            False,
+            "With fixed statistics a prediction is a fixed formula: nothing in it is random.",
+        ),
         "d": (
             False,
-            "Prediction normalizes by the running statistics, as it should, not by the batch.",
+            "In prediction mode it normalizes with the running statistics, as it should.",
         ),
     },
 )
@@ -643,26 +656,26 @@ def predicting_changes(trial, hypothesis_c, layer_class):
 
 @exercise(
     "2.7d",
-    "Zoo: a score that hangs on looking",
+    "Zoo: a score that changes when you look at it",
     hints=(
-        "Under record(train_mode=False) one records, and predicts. Which of the two does the "
-        "specimen ask for?",
-        "The question is autograd.is_training(), in place of autograd.is_recording().",
+        "record(train_mode=False) records, in prediction mode. Which of the two does the specimen ask "
+        "about?",
+        "Ask autograd.is_training() instead of autograd.is_recording().",
     ),
     options={
         "a": (False, "Momentum plays no part in the output Y, in either branch."),
         "b": (
             False,
-            "Epsilon is in both branches, and too small to matter for pictures that differ.",
+            "Epsilon is in both branches, and too small to matter beside these variances.",
         ),
         "c": (
             True,
-            "Under record(train_mode=False) there is recording without training. The function takes "
-            "the one for the other.",
+            "record(train_mode=False) is recording without training. The function takes one for the "
+            "other.",
         ),
         "d": (
             False,
-            "Nothing of the two scores is computed by backward(): they differ before it is called.",
+            "backward() computes neither of the scores: they differ before it is called.",
         ),
     },
 )
@@ -671,7 +684,7 @@ def asks_recording(trial, hypothesis_d, function):
 
     X, Y: (N, C, H, W), all others (1, C, 1, 1); the mean and variance that come back are the new.
     """
-    axes, channels, eps = (0, 2, 3), (1, 3, 1, 1), 0.1  # an eps so large that one sees where it is
+    axes, channels, eps = (0, 2, 3), (1, 3, 1, 1), 0.1  # so large that its place can be told
     function = by_position(function)
     for N in (4, 1):
         X, dY = trial.normal(N, 3, 5, 2, mean=2), trial.normal(N, 3, 5, 2)
@@ -692,16 +705,16 @@ def asks_recording(trial, hypothesis_d, function):
             normal, other = (X_hat, resting) if training else (resting, X_hat)
             divisor = std if training else moving_std
             if name == RECORDED:
-                hint = "The symptom is still there: recording decides. Ask for training."
+                hint = "The symptom is still there: recording decides. Ask for training instead."
             elif training:
                 hint = (
-                    f"{name} is training mode, with or without recording. Ask is_training(), no "
-                    "more."
+                    f"{name} is training mode, with or without recording. Ask is_training() and nothing "
+                    "else."
                 )
             else:
-                hint = f"Outside of training mode the moving averages normalize. {UNCALLED}"
+                hint = f"Outside of training mode the running statistics normalize. {UNCALLED}"
             trial.equal(
-                f"{name}: {'the batch' if training else 'the moving averages'} normalize"
+                f"{name}: {'the batch' if training else 'the running statistics'} normalize"
                 + "s" * training,
                 Y,
                 affine(normal, gamma, beta),
@@ -716,34 +729,37 @@ def asks_recording(trial, hypothesis_d, function):
                 ],
             )
             for what, value, before, new in zip(("mean", "variance"), averages, old, batch):
-                what = f"{name}: the moving {what} {'moves' if training else 'stays'}"
+                what = f"{name}: the running {what} {'changes' if training else 'stays'}"
                 moved = momentum * before + (1 - momentum) * new
                 right = moved if training else before
                 trial.equal(
                     what,
                     by_channel(trial, what, value, right),
                     right,
-                    "In training: momentum times the old one, the rest times the batch's, biased."
+                    "In training mode: momentum times the old one, the rest times that of the batch, biased."
                     if training
-                    else "Moving averages move in training, and only there.",
+                    else "Running statistics change in training mode, and only there.",
                     [
-                        ("Moving averages move in training, and only there.", before),
+                        ("Running statistics change in training mode, and only there.", before),
                         (REVERSED, (1 - momentum) * before + momentum * new),
                         (
-                            "Use the argument momentum; it is not always 0.9.",
+                            "Use the argument momentum: it is not always 0.9.",
                             0.9 * before + 0.1 * new,
                         ),
                     ]
                     if training
-                    else [("Moving averages move in training, and only there.", moved)],
+                    else [("Running statistics change in training mode, and only there.", moved)],
                 )
-        found = trial.gradients(lambda *values: function(*values)[0], arguments, dY)
+        # The statistics need no gradient, and not every operator has one for them.
+        found = trial.gradients(
+            lambda *values, rest=arguments[3:]: function(*values, *rest)[0], arguments[:3], dY
+        )
         has_gradients(trial, found, gradients(dY, X_hat, std, axes, gamma))
         trial.equal(
             "autograd finds the gradient of a prediction",
             trial.call(_gradient_of_a_prediction, function, dY, *arguments),
             float64(dY) * float64(gamma) / moving_std,
-            "Under record(train_mode=False) it must find its way back through the other branch.",
+            "Under record(train_mode=False) it must be able to go back through the other branch.",
         )
 
 

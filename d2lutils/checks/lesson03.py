@@ -58,8 +58,8 @@ why_deeper_is_worse = choice(
     "3.2",
     "Why deeper is worse",
     hints=(
-        "These are losses on the training images, and only losses. Which statement needs no more?",
-        "Let 24 of the 44 layers copy their input. Which loss could such a network have, at least?",
+        "These are losses on the training images, and nothing else. Which statement follows from them?",
+        "Let 24 of the 44 layers copy their input. How low a loss could such a network reach?",
     ),
     options={
         "a": (
@@ -68,17 +68,17 @@ why_deeper_is_worse = choice(
         ),
         "b": (
             False,
-            "With more than twice the parameters of the 20 layers, 44 plain layers fit worse; the "
-            "residual network, with hardly more parameters than they have, fits well.",
+            "44 plain layers have more than twice the parameters of 20 and fit worse; the residual "
+            "network has hardly more parameters than they have, and fits well.",
         ),
         "c": (
             False,
             "A loss says nothing about the size of gradients. In section 3 of the lesson they grow "
-            "towards the input before training, and the authors found healthy ones.",
+            "on their way back to the first layers, and the authors found healthy ones.",
         ),
         "d": (
             True,
-            "Layers that copy would do, so better weights exist: training has not found them.",
+            "Layers that copy would be enough, so better weights exist: training has not found them.",
         ),
     },
 )
@@ -88,10 +88,10 @@ why_deeper_is_worse = choice(
     "3.3",
     "ResNet-34's parameters",
     hints=(
-        "Four stages with 3, 4, 6 and 3 blocks, two 3x3 convolutions each, every one with its "
-        "normalization; where a stage begins with other channels, a projection with another.",
-        "The first convolution and its normalization are 3,264, the dense layer 5,130. The stages: "
-        "221,952, then 1,116,416, then 6,822,400; only the last is left.",
+        "Four stages with 3, 4, 6 and 3 blocks. A block has two 3x3 convolutions, each with a "
+        "normalization. A stage that changes the channels also has a projection with its own.",
+        "The first convolution and its normalization have 3,264, the dense layer has 5,130. The "
+        "stages have 221,952, then 1,116,416, then 6,822,400; only the last is left.",
     ),
 )
 def resnet34_parameters(trial, parameters):
@@ -105,21 +105,24 @@ def resnet34_parameters(trial, parameters):
     their_norms = 2 * (128 + 256 + 512)
     classes, colours = 990 * (512 + 1), 2 * 49 * 64
     projected_start = "The first stage keeps its 64 channels: its blocks need no projection."
-    conv_biases = "Convolutions have no bias here: a normalization follows each."
+    conv_biases = "Convolutions have no biases here: a normalization follows each."
     imagenet = "Ten classes here, not 1,000: the dense layer has 512 * 10 weights and 10 biases."
-    statistics = "Means and variances are not trained: a normalization counts 2b, not 4b."
+    statistics = "Running means and variances are not trained: a normalization counts 2b, not 4b."
     halved_inputs = 9 * sum(c * c - c * c // 2 for c in CHANNELS[1:])
     more_projections = sum(n * (c * c + 2 * c) for n, c in zip((3, 3, 5, 2), CHANNELS))
     swapped = 2 * 2 * (9 * 256 * 256 + 2 * 256 - 9 * 128 * 128 - 2 * 128)
     blocks_of_18 = sum(2 * n * (9 * c * c + 2 * c) for n, c in zip((1, 2, 4, 1), CHANNELS))
     mistakes = [
-        ("That is ResNet-18. How many blocks has each stage?", right - blocks_of_18),
+        ("That is ResNet-18. How many blocks does each stage have here?", right - blocks_of_18),
         (
-            "The projections are missing, one where each of stages 2, 3 and 4 begins.",
+            "The projections are missing: stages 2, 3 and 4 each begin with one.",
             right - projections - their_norms,
         ),
         ("Each projection has a normalization too: 2b more.", right - their_norms),
-        ("The normalizations are counted. Their projections are not.", right - projections),
+        (
+            "The projections' normalizations are counted, but not their 1x1 convolutions.",
+            right - projections,
+        ),
         (statistics, right + normalizations),
         ("The normalizations are missing: 2b for each convolution.", right - normalizations),
         (imagenet, right + classes),
@@ -138,12 +141,15 @@ def resnet34_parameters(trial, parameters):
         ("The first convolution is 7x7.", right - 40 * 64),
         ("Only the first block of stages 2, 3 and 4 projects.", right + more_projections),
         ("Projections and normalizations are missing.", right - projections - normalizations),
-        ("Stages 2, 3 and 4 begin with half as many channels going in.", right + halved_inputs),
+        (
+            "In stages 2, 3 and 4 the first convolution gets half as many channels.",
+            right + halved_inputs,
+        ),
         ("The stages have 3, 4, 6 and 3 blocks, in this order.", right - swapped),
     ]
     hint = (
         f"The number is {'larger' if found < right else 'smaller'}. Build it up: first convolution, "
-        "four stages, dense layer. hint(3) has most of the sizes."
+        "four stages, dense layer. hint(3) lists most of the sizes."
     )
     trial.equal(what, found, right, hint, mistakes, tolerance=1e-8, secret=True)
 
@@ -170,13 +176,13 @@ def _same_with_all_shortcuts(trial, block_class, right, mistakes, c, wide):
     """Test block_class(c, projection, strides) with each shortcut; wide: its channels out."""
     inputs = wide + trial.integer(1, 3)
     channels = "4 * num_channels" if wide > c else "num_channels"
-    meet = f"Both parts of the sum must have the same height and width, and {channels} channels."
+    meet = f"Both parts of the sum need the same height and width, and {channels} channels."
     for case, settings, X in [
-        ("identity", (False, 1), trial.normal(4, wide, 5, 6)),
-        ("identity, by default", (), trial.normal(4, wide, 5, 6)),
-        ("projection, stride 1", (True, 1), trial.normal(4, inputs, 5, 6)),
-        ("projection, as many channels", (True, 1), trial.normal(4, wide, 5, 6)),
-        ("projection, stride 2", (True, 2), trial.normal(4, inputs, 8, 7)),
+        ("identity", (False, 1), trial.normal(3, wide, 3, 4)),  # few numbers share a mean
+        ("identity, by default", (), trial.normal(3, wide, 4, 3)),
+        ("projection, stride 1", (True, 1), trial.normal(3, inputs, 3, 4)),
+        ("projection, as many channels", (True, 1), trial.normal(3, wide, 4, 3)),
+        ("projection, stride 2", (True, 2), trial.normal(3, inputs, 5, 4)),
     ]:
         arguments = {"num_channels": c, **dict(zip(("projection", "strides"), settings))}
         try:
@@ -185,7 +191,7 @@ def _same_with_all_shortcuts(trial, block_class, right, mistakes, c, wide):
             )
         except Wrong as wrong:
             if not settings:  # with the same settings, said aloud, it was right
-                wrong.hint = "The text has projection=False, strides=1 as defaults."
+                wrong.hint = "The text asks for projection=False, strides=1 as defaults."
             raise
 
 
@@ -235,8 +241,8 @@ class _Bottleneck(nn.Block):
     "3.4",
     "The bottleneck",
     hints=(
-        "Write down the channels on the way: 4c in, c, c, 4c out. A ReLU stands after the first "
-        "and the second normalization, none after the third: that is where the addition is.",
+        "Write down the channels on the way: 4c in, c, c, 4c out. A ReLU follows the first and "
+        "the second normalization, but not the third: that is where the addition is.",
         "relu(bn1(conv1(X))), then relu(bn2(conv2(Y))), then bn3(conv3(Y)); add the shortcut, "
         "which is X or bn4(conv4(X)) with conv4 a 1x1 convolution to 4 * num_channels with the "
         "strides; then relu.",
@@ -251,13 +257,13 @@ def bottleneck(trial, block_class):
         _Bottleneck,
         {
             **ENDS,
-            "no inner ReLU": "ReLU also follows the first two normalizations.",
-            "no ReLU 1": "ReLU follows the first normalization too.",
-            "no ReLU 2": "ReLU follows the second normalization too.",
+            "no inner ReLU": "A ReLU also follows each of the first two normalizations.",
+            "no ReLU 1": "A ReLU follows the first normalization too.",
+            "no ReLU 2": "A ReLU follows the second normalization too.",
             "ReLU first": "Normalization first, then ReLU.",
-            "ReLU on projection": "No ReLU on the projection: the only one outside F comes last.",
+            "ReLU on projection": "There is no ReLU on the projection: the only ReLU outside F comes last.",
             "late norm": "The third normalization comes before the addition.",
-            "stride last": "The stride sits in the first 1x1 convolution or in the 3x3, not in the last.",
+            "stride last": "The stride belongs to the first 1x1 convolution or to the 3x3, not to the last one.",
             "bare projection": "The projection has a normalization too.",
         },
     )
@@ -309,7 +315,7 @@ class _PreActivation(nn.Block):
         "Start from PreActivation in section 6 of the lesson. The stride goes into conv1, and the "
         "only new layer is a 1x1 convolution without bias, with the same stride.",
         "Y = relu(bn1(X)); the shortcut is X, or the 1x1 convolution of Y (or of X); then "
-        "conv2(relu(bn2(conv1(Y)))) plus the shortcut, and nothing after that.",
+        "conv2(relu(bn2(conv1(Y)))) plus the shortcut, and nothing else.",
     ),
 )
 def preactivation(trial, block_class):
@@ -319,7 +325,7 @@ def preactivation(trial, block_class):
     """
     after = "Normalization and ReLU come before each convolution, not after it."
     hints = {
-        "ReLU after": "Nothing follows the addition, no ReLU either.",
+        "ReLU after": "Nothing follows the addition, not even a ReLU.",
         "no ReLUs": "Before each convolution: normalization, then ReLU. The ReLUs are missing.",
         "no ReLU 1": "The ReLU before the first convolution is missing.",
         "no ReLU 2": "The ReLU before the second convolution is missing.",
@@ -327,10 +333,10 @@ def preactivation(trial, block_class):
         "post-activation": after,
         "post-activation, twice": after,
         "post-activation, ReLU": "This is the block of 2015. Here normalization and ReLU come "
-        "before each convolution, and nothing after the addition.",
+        "before each convolution, and nothing follows the addition.",
         "normalized projection": "The projection is a bare 1x1 convolution: no normalization on it.",
-        "projection before ReLU": "The projection reads the input, or what comes out of the first "
-        "ReLU: not what goes into it.",
+        "projection before ReLU": "The projection reads the block's input or the output of the "
+        "first ReLU, not the input of that ReLU.",
         "identity reads activation": "Without a projection the shortcut is the block's input itself, "
         "before any normalization. Did you overwrite it?",
         "stride second": "The first 3x3 convolution carries the stride.",
@@ -344,35 +350,35 @@ def preactivation(trial, block_class):
 
 @exercise(
     "3.6",
-    "The smallest picture",
+    "The smallest image",
     hints=(
         "The outer weights of a kernel need a second position. How many positions does the last "
-        "stage see at 32, at 64? Search between, or reckon: each of five layers halves.",
-        "Halving rounds up: a side of n becomes (n + 1) // 2. Five times, and 2 must be left. "
-        "The largest picture that ends in 1 has a side of 32.",
+        "stage have at 32, and at 64? Search between them, or count: five layers halve the side.",
+        "Halving rounds up: a side of n becomes (n + 1) // 2. After five times, 2 must be left. "
+        "The largest image that ends as a single position has a side of 32.",
     ),
 )
 def smallest_picture(trial, side):
-    """side: of a square picture, in pixels. Measured in a chain of one channel, strided as ResNet-18."""
+    """side: of a square image, in pixels. Measured in a chain of one channel, strided as ResNet-18."""
     side = trial.number("the side in pixels", side)
     trial.holds(
         "the side is a whole number",
         side == int(side),
-        "A picture has a whole number of pixels on each side.",
+        "An image has a whole number of pixels on each side.",
         side,
     )
     side = int(side)
     trial.holds(
         "the side is between 1 and 1,024",
         1 <= side <= 1024,
-        "At least one pixel, and not thousands: the smallest picture is far from that.",
+        "At least one pixel, and not thousands: the smallest image is far from that.",
         side,
     )
     used = _weights_used(side)
     trial.holds(
         f"a side of {side}: all nine weights get a gradient",
         used == 9,
-        "Here the last stage still sees a single position, as at the lesson's 32. Try a larger one.",
+        "Here the last block still sees a single position, as at the lesson's 32. Try a larger side.",
         used,
         9,
     )
@@ -463,8 +469,8 @@ def _cifar_resnet(depth, num_classes=10, fault=None):
     "3.7",
     "The networks for CIFAR",
     hints=(
-        "One block class serves everywhere: its shortcut is X, or, where the channels double, "
-        "every second pixel of X and as many channels of zeros behind.",
+        "One class of blocks is enough: its shortcut is X, or, where the channels double, every "
+        "second pixel of X followed by as many channels of zeros.",
         "X[:, :, ::2, ::2], then np.concatenate([X, np.zeros_like(X)], axis=1). Three stages of "
         "(depth - 2) // 6 blocks; only the first block of stages 2 and 3 has stride 2.",
     ),
@@ -474,7 +480,7 @@ def cifar_resnet(trial, make):
 
     Shortcuts without parameters: option A. Source: He et al. 2015, sections 3.3 and 4.2.
     """
-    projection = "No parameters in the shortcuts: subsample and append zeros, do not project."
+    projection = "Shortcuts have no parameters: take every second pixel and append zeros."
     hints = {
         **{
             fault: hint for fault, hint in ENDS.items() if fault != "ReLU before"
@@ -486,14 +492,14 @@ def cifar_resnet(trial, make):
         "averaged": "Take every second pixel; do not average over four.",
         "largest": "Take every second pixel, not the largest of four.",
         "other pixels": "Start with the first pixel: 0, 2, 4 and so on.",
-        "both sides": "All zeros come behind the channels that are there, none in front.",
-        "in front": "The zeros come behind the channels that are there, not in front.",
+        "both sides": "All zeros come after the existing channels, none before them.",
+        "in front": "The zeros come after the existing channels, not before them.",
         "repeated": "The new channels of the shortcut are zeros, not copies.",
         "ones": "The new channels of the shortcut are zeros, not ones.",
-        "nothing": "Where the channels double, the shortcut still brings every second pixel of X.",
+        "nothing": "Where the channels double, the shortcut still carries every second pixel of X.",
         "corner": "Every second pixel, not the first half of them.",
-        "max pooling": "Global average pooling at the end, not the maximum.",
-        "softmax": "The network ends with the dense layer: scores, no softmax.",
+        "max pooling": "At the end comes global average pooling, not the maximum.",
+        "softmax": "The network ends with the dense layer, which gives scores: no softmax.",
         "stride second": "The first 3x3 convolution of the block carries the stride.",
         "no strides": "Stages 2 and 3 halve height and width.",
         "early strides": "The first stage keeps the size; stages 2 and 3 halve it.",
@@ -516,7 +522,7 @@ def cifar_resnet(trial, make):
             X,
             [_cifar_resnet],
             mistakes,
-            hints={"exceeds input": "Pool over whatever is left: the check's pictures are 12 x 8."},
+            hints={"exceeds input": "Pool over whatever is left: the check's images are 12x8."},
             what="Your function",
             initialized=False,
         )
@@ -558,24 +564,24 @@ class _Variant(nn.Block):
 
 @exercise(
     "3.8a",
-    "Zoo: it runs until the picture halves",
+    "Zoo: it runs until the image halves",
     hints=(
-        "Write down height and width along both paths for a picture of 8 x 8. Where do they part?",
-        "Whatever shrinks the picture on the one path must shrink it on the other: the third "
-        "argument of Conv2D.",
+        "Write down height and width along both paths for an image of 8x8. Where do they differ?",
+        "Whatever shrinks the image on one path must shrink it on the other: the third argument "
+        "of Conv2D.",
     ),
     options={
         "a": (
             False,
-            "With padding 1 a 3x3 convolution keeps the size, and with stride 2 halves it, as it should.",
+            "With padding 1 a 3x3 convolution keeps the size, and with stride 2 it halves it, as it should.",
         ),
         "b": (
             True,
-            "F(x) is halved, its shortcut is not: 8 x 8 numbers do not add to 4 x 4.",
+            "F(x) is halved and its shortcut is not: 8x8 numbers cannot be added to 4x4.",
         ),
         "c": (
             False,
-            "The channels agree on both paths: the message has the same second number twice.",
+            "Both paths have the same number of channels: both shapes in the message have a 16.",
         ),
         "d": (False, "A normalization leaves the shape as it is."),
     },
@@ -584,7 +590,7 @@ def shapes_differ(trial, hypothesis_a, block_class):
     """hypothesis_a: a letter; block_class(num_channels, strides): the repaired block, with projection."""
     hints = {
         **ENDS,
-        "no strides": "Nothing halves the picture any more. Both paths should.",
+        "no strides": "Nothing halves the image any more. Both paths should.",
         "stride second": "The first 3x3 convolution carries the stride: leave it there.",
         "bare projection": "The projection's normalization belongs there: leave it.",
     }
@@ -595,7 +601,7 @@ def shapes_differ(trial, hypothesis_a, block_class):
     mistakes = _makers(projected(_Variant), hints)
     c, inputs = trial.integer(3, 5), trial.integer(6, 8)
     for strides, meet in [
-        (1, "Both paths keep height and width here, and lead to num_channels channels."),
+        (1, "Both paths keep height and width here, and end with num_channels channels."),
         (2, "The symptom is still there: the paths end in different heights."),
     ]:
         X, arguments = trial.normal(4, inputs, 8, 6), {"num_channels": c, "strides": strides}
@@ -618,22 +624,22 @@ def _is_the_lessons_block(trial, block_class, hints):
     "3.8b",
     "Zoo: it only grows",
     hints=(
-        "Which numbers can come out of the last thing that F does?",
-        "There is one ReLU too early and none where there should be one. It is the same ReLU.",
+        "Which numbers can the last layer of F put out?",
+        "One ReLU comes too early, and one is missing where it should be. It is the same ReLU.",
     ),
     options={
         "a": (
             False,
-            "gamma starts at one in the lesson's block too. Scaled down, F would still only add.",
+            "gamma starts at one in the lesson's block too. With a smaller gamma, F would still only add.",
         ),
-        "b": (False, "As many channels go in as come out: the identity fits."),
+        "b": (False, "As many channels go in as come out, so the identity fits."),
         "c": (
             False,
             "F goes through that ReLU in the lesson's block too, where many values get smaller.",
         ),
         "d": (
             True,
-            "A ReLU is the last thing in F, so no value can ever be corrected downwards.",
+            "F ends in a ReLU, so no value can ever be corrected downwards.",
         ),
     },
 )
@@ -652,7 +658,7 @@ def only_grows(trial, hypothesis_b, block_class):
     "3.8c",
     "Zoo: a zero that changes everything",
     hints=(
-        "With F = 0, follow x alone through the block. What does it meet on its way?",
+        "With F = 0, follow x alone through the block. What does it pass on its way?",
         "Everything that belongs to F must be done before the addition.",
     ),
     options={
@@ -663,7 +669,7 @@ def only_grows(trial, hypothesis_b, block_class):
         ),
         "c": (
             True,
-            "It normalizes x together with F(x), so the shortcut is no identity any more.",
+            "It normalizes x together with F(x), so the shortcut is no longer an identity.",
         ),
         "d": (False, "There are 512 numbers in each channel: enough for a mean and a variance."),
     },
@@ -673,7 +679,7 @@ def no_identity(trial, hypothesis_c, block_class):
     hints = {
         **ENDS,
         "late norm": "The symptom is still there: the second normalization comes after the addition.",
-        "one norm": "The second normalization is gone. It belongs to F, behind the second convolution.",
+        "one norm": "The second normalization is gone. It belongs to F, after the second convolution.",
         "norm at the end": "F has its normalization now; there is one too many outside F.",
     }
     _is_the_lessons_block(trial, block_class, hints)
@@ -684,23 +690,23 @@ def no_identity(trial, hypothesis_c, block_class):
     "Zoo: two answers to one batch",
     hints=(
         "Count the parameters by formula: two convolutions of 9 * 8 * 8, two normalizations of 2 * 8.",
-        "A normalization keeps one moving mean and one moving variance for each channel. How many "
+        "A normalization keeps one running mean and one running variance for each channel. How many "
         "different things pass through this one?",
     ),
     options={
         "a": (
             True,
-            "Its moving averages mix the statistics of two convolutions, and fit neither.",
+            "Its running statistics mix those of two convolutions, and fit neither.",
         ),
         "b": (
             False,
-            "After 100 times the same batch, at 0.9, a share of 0.00003 of the start is left.",
+            "After the same batch 100 times, 0.9 ** 100 = 0.00003 of the starting values is left.",
         ),
         "c": (
             False,
-            "The normalization subtracts the mean, and a bias with it: nothing is missing.",
+            "The normalization subtracts the mean, and any bias with it: nothing is missing.",
         ),
-        "d": (False, "Nothing random happens in this block, in either mode."),
+        "d": (False, "Nothing in this block is random, in either mode."),
     },
 )
 def shared_norm(trial, hypothesis_d, block_class):
@@ -712,10 +718,10 @@ def shared_norm(trial, hypothesis_d, block_class):
     }
     block, right = _is_the_lessons_block(trial, block_class, hints)
     trial.equal(
-        "after three batches the moving averages give the right prediction",
+        "after three batches the running statistics give the right prediction",
         trial.call(_prediction_after_training, block),
         _prediction_after_training(right),
-        "Only the moving averages are left: is their momentum the default, 0.9?",
+        "Only the running statistics can differ: is their momentum the default, 0.9?",
         tolerance=5e-3,
     )
 

@@ -48,9 +48,9 @@ def _ledger(channels, k, num_convs, halved=lambda c: c // 2):
     "4.1",
     "The ledger",
     hints=(
-        "Six numbers: the stem makes 16. A block appends 3 times 12 to what it gets; a transition "
-        "keeps half of what it gets.",
-        "16 + 36 = 52, and half of that is 26. Go on from 26.",
+        "Six numbers: the stem makes 16. A block appends 3 times 12 channels to its input; a "
+        "transition keeps half of its input.",
+        "16 + 36 = 52, and half of that is 26. Continue from 26.",
     ),
 )
 def ledger(trial, channels):
@@ -59,11 +59,11 @@ def ledger(trial, channels):
     what, right = "the channels after each of the six parts", _ledger(stem, k, num_convs)
     seen = list(trial.numbers(what, channels))
     if seen[:1] == right[1:2]:
-        raise Wrong(what, "The list begins with the stem: it makes 16.", "52 first", "16 first")
+        raise Wrong(what, "The list begins with the stem, which makes 16.", "52 first", "16 first")
     if len(seen) != len(right):
         hint = "Six numbers: stem, block, transition, block, transition, block."
         if len(seen) == len(right) + 1:
-            hint = "No transition follows the last block: the picture has not to shrink any more."
+            hint = "No transition follows the last block: the maps do not have to shrink any more."
         raise Wrong(what, hint, f"{len(seen)} number(s)", len(right))
     halves = "A transition halves what comes in: 62 channels, so 31."
     mistakes = [
@@ -81,7 +81,7 @@ def ledger(trial, channels):
         (h for h, wrong in mistakes if wrong == seen), "A block appends, a transition halves."
     )
     parts = "the stem", "block 1", "transition 1", "block 2", "transition 2", "block 3"
-    for part, theirs, number in zip(parts, seen, right):  # what is right, is the answer
+    for part, theirs, number in zip(parts, seen, right):  # the right ones are the answer
         trial.holds(f"the channels after {part}", theirs == number, hint, theirs)
 
 
@@ -90,29 +90,29 @@ what_it_saves = choice(
     "What it saves",
     hints=(
         "A training step holds the weights, their gradients and momentum, and the activations. "
-        "Which of these grow with the picture?",
-        "Section 6 of the lesson, for a batch of 128: activations 83 against 64 MiB, the rest 9 "
-        "against 128. What becomes of the sums when the pictures have 49 times the area?",
+        "Which of these grow with the size of the images?",
+        "Section 6 of the lesson, in MiB for a batch of 128: activations about 88 (DenseNet) and 66 "
+        "(ResNet-18), the rest 9 and 128. What are the two sums if the images have 49 times the area?",
     ),
     options={
         "a": (
             False,
-            "A fifteenth of the parameters is a fifteenth of the weights, gradients and momentum. "
-            "The activations are more.",
+            "A fifteenth of the parameters means a fifteenth of the weights, gradients and momentum. "
+            "But its activations take more.",
         ),
         "b": (
             False,
-            "Its activations are more, its parameters fewer: with 128 small pictures the parameters "
-            "decide, and its step needs less.",
+            "Its activations take more, its parameters less. With 128 small images the parameters "
+            "decide, and its step needs less in all.",
         ),
         "c": (
             False,
-            "Activations grow with the batch, parameters do not: a larger batch speaks against "
-            "DenseNet, not for it. At 32x32 its step needs more from some 800 pictures on.",
+            "Activations grow with the batch, parameters do not: a larger batch is worse for "
+            "DenseNet, not better. At 32x32 its step needs more from some 900 images on.",
         ),
         "d": (
             True,
-            "Few parameters, many activations. Activations grow with the area of the picture, "
+            "Few parameters, many activations. Activations grow with the area of the images, "
             "and from some size on they decide.",
         ),
     },
@@ -130,8 +130,8 @@ def _block_count(c, k, L, norm=2, area=9, first=0, grows=1):
     hints=(
         "A layer that reads r channels has 2 r parameters in its normalization and 9 r k in its "
         "convolution: (2 + 9 k) r. Which r do the L layers read?",
-        "The layers read c, c + k, ..., c + (L - 1) k. Added up that is L c + k L (L - 1) / 2, times "
-        "(2 + 9 k).",
+        "The layers read c, c + k, ..., c + (L - 1) k. Their sum is L c + k L (L - 1) / 2. Multiply it "
+        "by (2 + 9 k).",
     ),
 )
 def block_parameters(trial, function):
@@ -148,7 +148,7 @@ def block_parameters(trial, function):
     mistakes = [
         ("The normalizations have parameters too.", partial(_block_count, norm=0)),
         (
-            "A normalization has two trainable numbers for a channel: gamma and beta.",
+            "A normalization has two trainable numbers for each channel: gamma and beta.",
             partial(_block_count, norm=1),
         ),
         (
@@ -158,11 +158,11 @@ def block_parameters(trial, function):
         ("The convolutions have no bias.", lambda c, k, L: _block_count(c, k, L) + L * k),
         ("Every layer reads k channels more than the one before.", partial(_block_count, grows=0)),
         (
-            "The first layer reads c channels, not c + k: the sum begins with l = 0.",
+            "The first layer reads c channels, not c + k: the sum starts at l = 0.",
             partial(_block_count, first=1),
         ),
         (
-            "The normalization stands before the convolution: it has as many channels as the layer "
+            "The normalization comes before the convolution: it has as many channels as the layer "
             "reads, not k.",
             lambda c, k, L: 2 * L * k + _block_count(c, k, L, norm=0),
         ),
@@ -174,7 +174,7 @@ def block_parameters(trial, function):
             lambda c, k, L: (2 + 9 * k) * (L * c + k * L * (L - 1)),
         ),
         (
-            "Halve last: L // 2 drops a half where L is odd, L * (L - 1) // 2 drops nothing.",
+            "Divide last: L // 2 loses a half if L is odd, L * (L - 1) // 2 loses nothing.",
             lambda c, k, L: (2 + 9 * k) * (L * c + k * (L - 1) * (L // 2)),
         ),
     ]
@@ -215,18 +215,18 @@ TRANSITIONS = [
             {"width": lambda m, theta: int(theta * m) + 1},
         ),
         (
-            "The compression is the share that stays, not the one that goes.",
+            "The compression is the fraction that is kept, not the fraction that is dropped.",
             {"width": lambda m, theta: m - int(theta * m)},
         ),
         ("The compression has no effect yet.", {"width": lambda m, theta: m}),
-        ("The compression need not be a half.", {"width": lambda m, theta: m // 2}),
+        ("The compression does not have to be 0.5.", {"width": lambda m, theta: m // 2}),
         ("The convolution has no bias.", {"use_bias": True}),
         ("The normalization is missing.", {"first": lambda: [relu()]}),
         ("The ReLU is missing: BN, ReLU, convolution.", {"first": lambda: [nn.BatchNorm()]}),
         ("The normalization comes first, then the ReLU.", {"first": lambda: _norm_relu()[::-1]}),
         ("Average pooling, not max pooling.", {"pool": nn.MaxPool2D}),
         (
-            "A convolution with stride 2 skips three quarters of the positions: pool instead.",
+            "A convolution with stride 2 skips three quarters of the positions: use pooling instead.",
             {"pool": None, "strides": 2},
         ),
         ("The pooling is missing.", {"pool": None}),
@@ -239,8 +239,8 @@ TRANSITIONS = [
     "4.4",
     "A transition with compression",
     hints=(
-        "The lesson's transition_block has the four layers in their order. What is new is the "
-        "number of channels: int() of a positive number rounds down.",
+        "The lesson's transition_block has the four layers in the right order. Only the number of "
+        "channels is new: int() of a positive number rounds down.",
         "BatchNorm, relu, Conv2D(int(compression * num_channels), kernel_size=1, use_bias=False), "
         "AvgPool2D(pool_size=2, strides=2).",
     ),
@@ -274,9 +274,9 @@ def transition(trial, make):
     "4.5",
     "The largest growth rate",
     hints=(
-        "A loop over k: make densenet(growth_rate=k), initialize it, pass one picture, count.",
-        "Two neighbours show that you have it: at k the count is below 100,000, at k + 1 it is not. "
-        "Look between 5 and 15.",
+        "Loop over k: make densenet(growth_rate=k), initialize it, pass one image, count.",
+        "You have found k if the count is below 100,000 at k and not at k + 1. Look between 5 and "
+        "15.",
     ),
 )
 def growth_rate(trial, k):
@@ -294,9 +294,9 @@ def growth_rate(trial, k):
     trial.holds(
         f"growth rate {k} has {count(k):,}: {'below' if fits else 'not below'} the limit",
         fits,
-        "Too many. Is it one step too far? The count must stay below the limit, not come nearest."
+        "Too many. Is it one step too far? The count must stay below the limit, not just close to it."
         if k <= 12
-        else "Too many by far: the count grows with the square of the growth rate.",
+        else "Far too many: the count grows with the square of the growth rate.",
         f"{count(k):,}",
         f"fewer than {LIMIT:,}",
     )
@@ -304,7 +304,7 @@ def growth_rate(trial, k):
         f"growth rate {k + 1} has {count(k + 1):,}: "
         + (f"still below the limit, so {k} is not the largest" if more_fits else "not below it"),
         not more_fits,
-        f"Growth rate {k + 1} fits too. If you counted more there: running statistics (grad_req "
+        f"Growth rate {k + 1} fits too. Did you count more there? Running statistics (grad_req "
         '"null") are not trained.'
         if count(k + 1, trained_only=False) >= LIMIT
         else f"There is room for more: try {k + 1}.",
@@ -319,8 +319,8 @@ def growth_rate(trial, k):
     hints=(
         "Number the channels: 0 to 5 are the block's input, 6 to 9 layer 1's, 10 to 13 layer 2's. "
         "Which layers read channel 10, and which of their channels come from it?",
-        "Channel 10 itself is in the output as it is. Channels 11 to 13 do not read it. All of "
-        "layers 3, 4 and 5 do.",
+        "Channel 10 itself is part of the output. Channels 11 to 13 do not read it. Layers 3, 4 and "
+        "5 all do.",
     ),
 )
 def who_reads_whom(trial, channels):
@@ -331,36 +331,36 @@ def who_reads_whom(trial, channels):
     right = {disturbed, *range(later, end)}
     mistakes = [
         (
-            "The disturbed channel is itself part of the block's output.",
+            "The changed channel is itself part of the block's output.",
             range(later, end),
         ),
         (
-            "The channels of one layer do not read each other: 11, 12 and 13 stay.",
+            "The channels of one layer do not read each other: 11, 12 and 13 stay the same.",
             range(disturbed, end),
         ),
         (
-            "That is a chain. In a dense block not only the next layer reads it.",
+            "That is a chain. In a dense block, not only the next layer reads a channel.",
             [disturbed, *range(later, later + k)],
         ),
         ("Layer 3 reads it, and layers 4 and 5 too.", range(later, later + k)),
         (
-            "Every later layer reads it, and changes.",
+            "Every later layer reads it, and changes too.",
             [disturbed],
         ),
         ("Count the channels from 0.", {number + 1 for number in right}),
         ("Layer 1 is the first layer: it appends channels 6 to 9.", [14, *range(18, end)]),
         ("The first six channels are the block's input.", {number - c for number in right}),
-        ("Nobody reads what comes later: the earlier channels stay.", range(end)),
-        ("Write the channels' numbers, not how many they are.", [len(right)]),
-        ("The last channel is missing: range leaves its end out.", right - {end - 1}),
-        ("The last channel is missing: range leaves its end out.", range(later, end - 1)),
+        ("No layer reads what comes later: the earlier channels stay the same.", range(end)),
+        ("Write the numbers of the channels, not how many there are.", [len(right)]),
+        ("The last channel is missing: range leaves out its end.", right - {end - 1}),
+        ("The last channel is missing: range leaves out its end.", range(later, end - 1)),
         ("The output has 26 channels, numbered from 0: the last is 25.", right | {end}),
-        ("Only one of layer 2's channels is disturbed. And who reads it?", range(disturbed, later)),
-        ("Channel 10 is disturbed; 11, 12 and 13 do not read it.", range(disturbed + 1, end)),
+        ("Only one channel of layer 2 is changed. Which layers read it?", range(disturbed, later)),
+        ("Channel 10 is changed; 11, 12 and 13 do not read it.", range(disturbed + 1, end)),
     ]
     hint = next(
         (hint for hint, wrong in mistakes if seen == set(wrong)),
-        "Which channel is the disturbed one, which layers come after it, which channels are theirs?",
+        "Which channel is changed, which layers come after it, and which channels are theirs?",
     )
     trial.holds(
         "the channels that can change, and no others",
@@ -379,7 +379,7 @@ def _along(axis):
 
 
 _append = _along(1)
-OLD_FIRST = "Old maps first, new ones after them."
+OLD_FIRST = "The old maps come first, the new ones after them."
 NEW_FIRST = {"join": lambda F, maps: _append(F, maps[::-1])}
 
 
@@ -485,7 +485,7 @@ NETWORKS = [
         ("The B is missing: a 1x1 convolution before each 3x3.", {"layer": conv_block}),
         ("Normalization and ReLU come before each convolution.", {"layer": _late}),
         (
-            "A ReLU stands before the 3x3 convolution too.",
+            "A ReLU comes before the 3x3 convolution too.",
             {"layer": partial(_bottleneck, middle=lambda: [nn.BatchNorm()])},
         ),
         (
@@ -493,11 +493,11 @@ NETWORKS = [
             {"rule": {"out": lambda c: c}},
         ),
         (
-            "Halve your count of the channels too, or the next transition is too wide.",
+            "Halve your count of the channels too, or the next transition gets too wide.",
             {"rule": {"keep": lambda c: c}},
         ),
         (
-            "Where half of the channels is no whole number, round down.",
+            "If half of the channels is not a whole number, round down.",
             {"rule": {"out": lambda c: -(-c // 2)}},
         ),
         ("The last normalization and ReLU are missing.", {"end": list}),
@@ -509,10 +509,10 @@ NETWORKS = [
         (_WIDE, {"start": lambda k: k}),
         (_WIDE, {"start": lambda k: 16}),
         (
-            "No normalization follows the first convolution: the first layer normalizes.",
+            "No normalization follows the first convolution: the first layer of the block normalizes.",
             {"stem": lambda k: [conv(2 * k), *_norm_relu()]},
         ),
-        ("That is the book's stem. Here: one 3x3 convolution.", {"stem": _book_stem}),
+        ("That is the book's stem. Here the stem is one 3x3 convolution.", {"stem": _book_stem}),
         (
             "No pooling after the first convolution.",
             {"stem": lambda k: [conv(2 * k), nn.MaxPool2D(3, 2, 1)]},
@@ -538,7 +538,7 @@ def _what_raised(make, *arguments):
     try:
         result = make(*arguments)
     except ValueError as error:
-        return "ValueError" if str(error).strip() else "a ValueError without a sentence"
+        return "ValueError" if str(error).strip() else "a ValueError without a message"
     except Exception as error:
         return type(error).__name__
     return f"no error, but {type(result).__name__}"
@@ -548,8 +548,8 @@ def _what_raised(make, *arguments):
     "4.7",
     "DenseNet-BC",
     hints=(
-        "Start from the lesson's densenet. Exchange the stem; give a dense block the longer layer; "
-        "the transitions are there. Then compare the channels: 2k, then + n k, // 2, + n k, // 2, "
+        "Start from the lesson's densenet. Replace the stem, and give a dense block the longer layer; "
+        "the transitions can stay. Then compare the channels: 2k, then + n k, // 2, + n k, // 2, "
         "+ n k.",
         "A layer: BN, ReLU, Conv2D(4 * growth_rate, 1), BN, ReLU, Conv2D(growth_rate, 3, padding=1), "
         "all convolutions with use_bias=False. Its output is appended to its input. Stem: "
@@ -557,7 +557,7 @@ def _what_raised(make, *arguments):
     ),
 )
 def densenet_bc(trial, make):
-    """make(depth, growth_rate, num_classes) -> a block for pictures (N, any colours, 32, 32).
+    """make(depth, growth_rate, num_classes) -> a block for images (N, any number of colours, 32, 32).
 
     Source: Huang et al. 2017, section 3; the order inside a layer: "Bottleneck layers".
     """
@@ -571,7 +571,7 @@ def densenet_bc(trial, make):
         if "ValueError" in raised:
             raise Wrong(
                 "depths that fit are not refused",
-                f"Depth {depth} fits, n is {(depth - 4) // 6}: is it your condition that refuses it?",
+                f"Depth {depth} fits, n is {(depth - 4) // 6}. Does your condition refuse it?",
                 f"depth {depth}: {raised}",
             )
         blocks.same(
@@ -594,8 +594,8 @@ def densenet_bc(trial, make):
     trial.holds(
         "depths that do not fit are refused",
         raised[depth] == "ValueError",
-        f"({depth} - 4) / 6 is not a whole number: raise ValueError, with a sentence that tells what "
-        "fits.",
+        f"({depth} - 4) / 6 is not a whole number: raise ValueError, with a message that says which "
+        "depths fit.",
         f"depth {depth}: {raised[depth]}",
         "ValueError",
     )
@@ -604,7 +604,7 @@ def densenet_bc(trial, make):
 # --- 4.8 ---
 
 
-def _thin(num_channels, growth_rate, num_convs, last=-1, end=_norm_relu, **rule):
+def _thin(num_channels=16, growth_rate=12, num_convs=(3, 3, 3), last=-1, end=_norm_relu, **rule):
     """What the specimen 4.8a builds, repaired; the keywords make mistaken ones."""
     dense_blocks = [DenseBlock(n, growth_rate) for n in num_convs]
     widths = _widths(num_channels, growth_rate, num_convs, **rule)[:last]
@@ -616,13 +616,13 @@ THIN = [
     for hint, differences in [
         ("The symptom is still there: num_channels is not halved.", {"keep": lambda c: c}),
         (
-            "Halved twice: now the transitions make a quarter.",
+            "Halved twice: now the transitions keep a quarter.",
             {"out": lambda c: c // 4, "keep": _half},
         ),
-        ("Halved twice: now the transitions make a quarter.", {"out": lambda c: c // 4}),
-        ("The transitions do not halve any more.", {"out": lambda c: c}),
+        ("Halved twice: now the transitions keep a quarter.", {"out": lambda c: c // 4}),
+        ("The transitions no longer halve.", {"out": lambda c: c}),
         (
-            "Where half of the channels is no whole number, round down.",
+            "If half of the channels is not a whole number, round down.",
             {"out": lambda c: -(-c // 2)},
         ),
         ("No transition follows the last block.", {"last": None}),
@@ -637,35 +637,41 @@ THIN = [
     "4.8a",
     "Zoo: wider than the ledger",
     hints=(
-        "Keep the builder's book by hand: what is num_channels before the second transition? And "
-        "how many channels really arrive there?",
-        "After a transition, num_channels must be what the transition made: num_channels //= 2 "
-        "first, then transition_block(num_channels).",
+        "Follow num_channels by hand: what is it before the second transition? And how many channels "
+        "really arrive there?",
+        "After a transition, num_channels must be the number that the transition made: "
+        "num_channels //= 2 first, then transition_block(num_channels).",
     ),
     options={
         "a": (False, "The blocks append 36 channels each, three times 12, and that is right."),
         "b": (
             True,
-            "The count num_channels is not halved with the maps: the next transition halves a number "
-            "that is no longer true.",
+            "num_channels is not halved together with the maps, so the next transition halves a "
+            "number that is no longer right.",
         ),
         "c": (False, "Pooling changes height and width; it leaves the channels as they are."),
         "d": (
             False,
-            "After the last block the channels go to the dense layer. Count before that: where "
-            "does the ledger first go wrong?",
+            "After the last block the channels go to the dense layer. Look before that: where does "
+            "the ledger first go wrong?",
         ),
     },
 )
 def too_wide(trial, hypothesis_a, thin_net):
     """hypothesis_a: a letter; thin_net(num_channels, growth_rate, num_convs): the repaired builder."""
-    for case, number in (("three blocks", 3), ("two blocks", 2), ("four blocks", 4)):
+    for case, number in (
+        ("three blocks", 3),
+        ("two blocks", 2),
+        ("four blocks", 4),
+        ("default", 0),
+    ):
         # two odd numbers to halve: 3 modulo 4 channels, to which 0 modulo 4 are appended
         arguments = {
             "num_channels": 4 * trial.integer(3, 4) + 3,  # so many that no two mistakes agree
             "growth_rate": 4 * trial.integer(2, 3),
             "num_convs": tuple(trial.integer(2, 3) for _ in range(number)),
         }
+        arguments = arguments if number else {}
         blocks.same(
             trial,
             case,
@@ -684,7 +690,7 @@ DENSE_BLOCKS = [
     (hint, partial(_maps, **differences))
     for hint, differences in [
         ("The input of the block is missing in its output.", {"give": slice(1, None)}),
-        ("Only the last layer's maps come out.", {"give": slice(-1, None)}),
+        ("Only the maps of the last layer come out.", {"give": slice(-1, None)}),
         ("Each layer should read all maps so far, not only the last.", {"read": slice(-1, None)}),
         (
             "A layer reads the last two now. It should read all maps so far.",
@@ -698,8 +704,8 @@ JOINTS = [
     (hint, partial(_maps, join=join))  # possible where growth_rate is the number of channels
     for hint, join in [
         ("The symptom is still there: the maps are joined along axis 0.", _along(0)),
-        ("Now the pictures grow taller: axis 2 is the height.", _along(2)),
-        ("Now the pictures grow wider: the last axis is the width.", _along(3)),
+        ("Now the images grow taller: axis 2 is the height.", _along(2)),
+        ("Now the images grow wider: the last axis is the width.", _along(3)),
         ("That is an addition, as in ResNet. DenseNet appends.", lambda F, maps: sum(maps)),
     ]
 ]
@@ -707,7 +713,7 @@ JOINTS = [
 
 @exercise(
     "4.8b",
-    "Zoo: more pictures than went in",
+    "Zoo: more images than went in",
     hints=(
         "A batch is (N, C, H, W). Which of the four numbers should a dense block change?",
         "Unless told otherwise, np.concatenate joins along axis 0.",
@@ -715,15 +721,15 @@ JOINTS = [
     options={
         "a": (
             False,
-            "It may be any number. That the two are equal here is why nothing crashes, not why it "
-            "is wrong.",
+            "The growth rate may be any number. The two are equal here, which is why nothing "
+            "crashes, but not what is wrong.",
         ),
-        "b": (False, "Height and width come out as they went in: the padding is right."),
+        "b": (False, "Height and width stay the same: the padding is right."),
         "c": (False, "Pooling belongs to the transition. A dense block keeps the size."),
         "d": (
             True,
-            "The new maps stand as further pictures in the batch, axis 0, not as further channels, "
-            "axis 1.",
+            "The new maps become additional images in the batch, axis 0, instead of additional "
+            "channels, axis 1.",
         ),
     },
 )
@@ -742,7 +748,7 @@ def batch_doubles(trial, hypothesis_b, MapsAppended):
             trial.normal(3, C, 5, 4),
             [_maps],
             mistakes,
-            shapes="The batch, the height and the width stay; the channels grow by growth_rate a layer.",
+            shapes="Batch, height and width stay the same; the channels grow by growth_rate in each layer.",
         )
 
 
@@ -757,25 +763,25 @@ def batch_doubles(trial, hypothesis_b, MapsAppended):
     options={
         "a": (
             True,
-            "Layers two and three read 12 channels, where they should read 28 and 40: this is a "
-            "chain, with everything handed out at the end.",
+            "Layers two and three read 12 channels, but should read 28 and 40: this is a chain that "
+            "returns everything at the end.",
         ),
         "b": (False, "Every layer appends 12 channels, as it should: 16 + 3 times 12 is 52."),
         "c": (
             False,
-            "16 + 36 = 52 come out: the input is there. What each layer gets is another matter.",
+            "16 + 36 = 52 channels come out: the input is there. But what does each layer get?",
         ),
         "d": (
             False,
-            "Biases would be 36 numbers. Thousands are missing; and before a normalization a bias "
-            "does nothing.",
+            "Biases would be 36 numbers. Thousands are missing. Besides, a bias before a "
+            "normalization has no effect.",
         ),
     },
 )
 def only_the_last(trial, hypothesis_c, MapsCollected):
     """hypothesis_c: a letter; MapsCollected(num_convs, growth_rate): the repaired class, a dense block."""
     reads = (
-        "Layer by layer: which maps does it read, in which order? Old ones first, new ones after."
+        "For each layer: which maps does it read, in which order? Old ones first, new ones after."
     )
     blocks.same(
         trial,
@@ -800,15 +806,18 @@ def _short(growth_rate, num_convs, end=(nn.BatchNorm, relu), **differences):
 SHORT = [
     (hint, partial(_short, **differences))
     for hint, differences in [
-        ("The symptom is still there: nobody normalizes the last block's maps.", {"end": ()}),
-        ("Half of it: a ReLU follows the normalization.", {"end": (nn.BatchNorm,)}),
-        ("A ReLU alone lets every factor through: normalize first.", {"end": (relu,)}),
+        ("The symptom is still there: nothing normalizes the maps of the last block.", {"end": ()}),
+        ("That is half of it: a ReLU follows the normalization.", {"end": (nn.BatchNorm,)}),
+        ("A ReLU alone passes every factor on: normalize first.", {"end": (relu,)}),
         ("Normalize before the ReLU.", {"end": (relu, nn.BatchNorm)}),
         (
-            "Both belong before the pooling, not after it.",
+            "Both come before the pooling, not after it.",
             {"end": (nn.GlobalAvgPool2D, nn.BatchNorm, relu)},
         ),
-        ("Too much: a transition also halves channels and picture.", {"end": (), "last": None}),
+        (
+            "Too much: a transition also halves the channels, the height and the width.",
+            {"end": (), "last": None},
+        ),
         ("Too much: no transition follows the last block.", {"last": None}),
     ]
 ]
@@ -818,14 +827,14 @@ SHORT = [
     "4.8d",
     "Zoo: scores ten times as large",
     hints=(
-        "Who reads the maps of the last block? What does every other reader of maps do first?",
-        "Between the last dense block and the pooling belongs what every reader begins with: "
+        "What reads the maps of the last block? And what does every other part do before it reads maps?",
+        "Put between the last dense block and the pooling what every layer begins with: "
         'nn.BatchNorm(), nn.Activation("relu").',
     ),
     options={
         "a": (
             False,
-            "Ten times is our doing. A network in which every reader normalizes does not notice it.",
+            "We multiplied them by ten. A network that normalizes all maps before it reads them does not notice.",
         ),
         "b": (
             False,
@@ -833,10 +842,10 @@ SHORT = [
         ),
         "c": (
             True,
-            "Every other reader of a map normalizes it first; the pooling takes the last block's "
-            "maps raw.",
+            "Everything else normalizes maps before it reads them; the pooling takes the maps of "
+            "the last block as they are.",
         ),
-        "d": (False, "The maximum of ten times the values is ten times the maximum."),
+        "d": (False, "If all values are ten times as large, so is their maximum."),
     },
 )
 def unfinished(trial, hypothesis_d, short_net):
@@ -853,6 +862,6 @@ def unfinished(trial, hypothesis_d, short_net):
             trial.normal(4, 1, 12, 12),
             [_short],
             SHORT,
-            shapes="What stands between the last dense block and the pooling? All else was right.",
+            shapes="What comes between the last dense block and the pooling? Everything else was right.",
             what="Your function",
         )

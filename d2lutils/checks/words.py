@@ -1,15 +1,25 @@
-"""Hints that more than one lesson gives."""
+"""Hints that several lessons share."""
 
 ROOT = "Epsilon belongs under the root: sqrt(var + eps), not sqrt(var) + eps."
-NO_EPS = "eps has no effect yet: add it under the root."
-NO_ROOT = "Divide by the root of the variance."
-BIASED = "Divide by the number of values, not by one less: these layers use the biased variance."
-HIDDEN = (
-    "The output is right, its gradient is not: is something hidden from autograd, or var() used?"
+NO_EPS = "eps has no effect: add it to the variance, under the root."
+NO_ROOT = "Divide by the root of the variance, not by the variance itself."
+BIASED = (
+    "For the variance, divide by the number of values, not by one less: these layers use the "
+    "biased variance."
 )
-UNREACHED = "Nothing goes back to {}: is it detached, paused, or made NumPy's on the way?"
-UNCALLED = "(A function without its brackets, is_training, is always true.)"
-OWN_BATCH = f"Prediction normalizes with its own batch now. {UNCALLED}"
-PAUSED = "The averages are no part of the gradient: write them under autograd.pause()."
-UNSAVED = "What is not a parameter is not saved."
-REVERSED = "Momentum is the weight of the old value, 1 - momentum that of the new."
+HIDDEN = (
+    "The output is right, but its gradient is not: is something hidden from autograd, or is var() "
+    "used? (The gradient of MXNet's var() is zero.)"
+)
+UNREACHED = (
+    "No gradient flows back to {}: is something detached, computed under pause(), or converted to "
+    "NumPy on the way?"
+)
+UNCALLED = "(Call is_training(): without its brackets it is a function, which counts as true.)"
+OWN_BATCH = (
+    "This normalizes with the batch's own mean and variance. Prediction mode needs the running "
+    f"statistics. {UNCALLED}"
+)
+PAUSED = "No gradient goes through the running statistics: update them under autograd.pause()."
+UNSAVED = "Anything that is not a parameter is not saved."
+REVERSED = "Momentum is the weight of the old value; the new value has the weight 1 - momentum."

@@ -1,6 +1,6 @@
-"""The course's recorded experiments: notebooks read them with `load` and `final`, and never run one.
+"""The course's recorded experiments. Notebooks read them with `load` and `final`.
 
-`python -m d2lutils.experiments NAME` makes one anew.
+`python -m d2lutils.experiments NAME` records one again.
 """
 
 from pathlib import Path
@@ -11,10 +11,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "data" / "results"
 
 
 def load(name):
-    """The rows of a recorded experiment, a pandas table: one for each setting, seed and epoch.
+    """A recorded experiment as a pandas table, with one row for each setting, seed and epoch.
 
-    Raises ValueError for a name that was never recorded and for a damaged file, FileNotFoundError
-    when one of its two files is missing.
+    Raises ValueError for an unknown name and for a damaged file, FileNotFoundError if one of its
+    two files is missing.
     """
     recorded = sorted({path.name.split(".")[0] for path in FOLDER.iterdir()} - {"README"})
     if name not in recorded:
@@ -25,11 +25,11 @@ def load(name):
 
 
 def final(name, column, *by, lost=None):
-    """A column of a recorded experiment in its last epoch, grouped by settings, a pandas group-by.
+    """A column of a recorded experiment in its last epoch, grouped by settings (a pandas group-by).
 
-    `final("depth", "train_loss", "depth", "shortcut").mean()` has the mean over the seeds for each
-    depth, without and with shortcuts. lost: the value that stands for runs that diverged; without
-    one they are left out of means and counts.
+    `final("depth", "train_loss", "depth", "shortcut").mean()` is the mean over the seeds for each
+    depth, without and with shortcuts. lost: a value to use for runs that diverged; without one,
+    they are left out of means and counts.
     """
     rows = load(name)
     rows = rows[rows.epoch == rows.epoch.max()]

@@ -1,4 +1,4 @@
-"""The command: `python -m d2lutils.experiments NAME` records an experiment anew."""
+"""The command `python -m d2lutils.experiments NAME`, which records an experiment again."""
 
 import argparse
 import signal
@@ -15,9 +15,9 @@ from .runs import EXPERIMENTS
 
 
 def run(name, seeds=5, full=False):
-    """Run an experiment for the seeds 0, 1, ... and record it; with `full`, as NAME_full.
+    """Run an experiment with the seeds 0, 1, ... and record it; with `full`, as NAME_full.
 
-    Goes on where it was cut off. Raises KeyError for a name that no experiment has.
+    If it was interrupted before, it continues there. Raises KeyError for an unknown name.
     """
     path, command = FOLDER / f"{name}.csv", f"python -m d2lutils.experiments {name} --seeds {seeds}"
     experiment = EXPERIMENTS[name]
@@ -30,7 +30,7 @@ def run(name, seeds=5, full=False):
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m d2lutils.experiments",
-        description="Record an experiment of the course anew. It goes on where it was cut off.",
+        description="Record an experiment of the course again. After an interruption, it continues.",
     )
     parser.add_argument("name", nargs="?", choices=EXPERIMENTS, help="without one: list them all")
     parser.add_argument("--seeds", type=int, default=5, help="how many (5)")
@@ -47,7 +47,7 @@ def main(arguments=None):
         return
     if options.seeds < 1:
         parser.error(f"seeds must be a positive integer, not {options.seeds}.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the workers stop too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: the workers stop too
     run(options.name, options.seeds, options.full)
 
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import numbers
 import os
 import platform
 import random
@@ -23,16 +24,15 @@ import pandas
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-from ..data import is_integer
 from ..runtime import physical_cores, seed_everything
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What one run does, and the settings, images and epochs that it is done with.
+    """What one run does, and with which settings, images and epochs.
 
-    train(images, epochs, seed, **setting) is a run: it returns a dictionary of measured values
-    for each epoch. settings: a list of dictionaries with the same keys.
+    train(images, epochs, seed, **setting) does one run and returns a dictionary of measured
+    values for each epoch. settings: a list of dictionaries with the same keys.
     """
 
     train: Callable
@@ -52,13 +52,14 @@ def grid(**values):
 
 
 def record(experiment, path, seeds, command):
-    """Run every setting with the seeds 0, 1, ... and write path, a .csv, and the .json beside it.
+    """Run every setting with the seeds 0, 1, ... and write `path`, a .csv, and the .json beside it.
 
-    Runs go to processes with one thread each, as many as there are cores, so that the numbers do
-    not depend on how many there are. Finished runs are kept in NAME.unfinished.json until all are
-    done: called again after a cut, it goes on from there. (After a change of code, delete it.)
+    Each run has one thread, in one of as many processes as there are cores, so the numbers do not
+    depend on the number of cores. Finished runs are kept in NAME.unfinished.json until all are
+    done. After an interruption, call it again: it continues from there. (Delete that file if you
+    have changed the code.)
     """
-    if not is_integer(seeds) or seeds < 1:
+    if isinstance(seeds, bool) or not isinstance(seeds, numbers.Integral) or seeds < 1:
         raise ValueError(f"seeds must be a positive integer, not {seeds!r}.")
     seeds = int(seeds)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,14 +90,14 @@ def record(experiment, path, seeds, command):
 
 
 def read(path, name):
-    """The rows of a recorded table, a pandas table; every setting, seed and epoch is there.
+    """A recorded table as a pandas table, complete with every setting, seed and epoch.
 
-    Raises FileNotFoundError when the table or its .json is missing, ValueError when a row is cut
-    short, a column or a row is missing or a value is not what was recorded.
+    Raises FileNotFoundError if the table or its .json is missing, ValueError if a row is cut short,
+    if a column or a row is missing, or if a value was changed.
     """
     cure = (
         "restore it with `git checkout -- data/results`, "
-        f"or make it with `python -m d2lutils.experiments {name}`."
+        f"or record it again with `python -m d2lutils.experiments {name}`."
     )
     for file in (path, path.with_suffix(".json")):
         if not file.is_file():

@@ -232,7 +232,7 @@ RIGHT = {
     "what_comes_out": [("c",), (" (C) ",)],
     "layer_norm": [(ln(),), (ln_by_loop,), (ln_flat,), (ln_of_mxnet,)],
     "normalized_backward": [(backward,), (backward_in_numpy,)],
-    "largest_rate": [(0.1, 1), (0.3 / 3, "1.5"), (np.array([0.15]), [1.0])],
+    "largest_rate": [(0.1, 1), (0.09, 0.8), (0.3 / 3, "1.5"), (np.array([0.15]), [1.0])],
     "group_norm": [
         (gn, shaped_gamma),
         (gn_by_loop, gn_backward_by_autograd),
@@ -312,13 +312,13 @@ WRONG = {
         (("c", FromZero), "still there"),
         (("c", LargeEps), "A large epsilon hides"),
         (("c", HidesTheZero), "still there"),
-        (("c", GammaZero), "gamma starts at one"),
+        (("c", GammaZero), "gamma must start at one"),
         (("c", layers.InPlainArrays), "not what they are"),
-        (("c", layers.OwnBatch), "its own batch"),
-        (("c", layers.BOTH_MODES), "Recording decides still"),
+        (("c", layers.OwnBatch), "the batch's own mean"),
+        (("c", layers.BOTH_MODES), "Recording still decides"),
         (("c", layers.NO_EPS_IN_PREDICTION), "eps has no effect"),
         (("c", layers.StatisticsTrained), "differentiable=False"),
-        (("c", layers.InTheClass), "nothing of others"),
+        (("c", layers.InTheClass), "Every new layer starts"),
     ],
     "pooled_axes": [
         (("d", pooled()), "many positions"),
@@ -344,5 +344,6 @@ WRONG = {
         (("b", lambda a, b, m: (a + b) / 2), "two weights"),
         (("b", lambda a, b, m: 0.9 * a + 0.1 * b), "not always 0.9"),
         (("b", lambda a, b, m: np.round(m * a + (1 - m) * b, 3)), "all digits"),
+        (("b", lambda a, b, m: np.where(a == 0, b, m * a + (1 - m) * b)), "add up to one"),
     ],
 }

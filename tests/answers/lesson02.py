@@ -3,7 +3,7 @@
 from d2lutils import batch_norm, batches
 
 import numpy
-from mxnet import autograd, gluon, np
+from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import nn
 
 from . import layers
@@ -309,6 +309,18 @@ def with_frozen_parameters(net, X, batch_size):
 # --- 2.7d ---
 
 
+def by_mxnet(X, gamma, beta, moving_mean, moving_var, eps, momentum):
+    """The output by MXNet's operator, which has no gradient for the statistics."""
+    flat = [array.reshape(-1).copy() for array in (gamma, beta, moving_mean, moving_var)]
+    training = autograd.is_training()
+    Y = npx.batch_norm(X, *flat, eps=eps, fix_gamma=False, use_global_stats=not training)
+    if training:
+        _, moving_mean, moving_var = batch_norm(
+            X, gamma, beta, moving_mean, moving_var, eps, momentum
+        )
+    return Y, moving_mean, moving_var
+
+
 def by_mode(trains):
     """batch_norm with another question for its branch."""
 
@@ -389,21 +401,26 @@ RIGHT = {
     ],
     "forgets": [("d", layer) for layer in layers.RIGHT],
     "predicting_changes": [("a", layer) for layer in layers.RIGHT],
-    "asks_recording": [("c", batch_norm), ("c", spelled_out), ("c", picture_norm())],
+    "asks_recording": [
+        ("c", batch_norm),
+        ("c", spelled_out),
+        ("c", picture_norm()),
+        ("c", by_mxnet),
+    ],
 }
 
 WRONG = {
     "running_mean": [
         ((3.439,), "every forward pass in training"),
-        ((4.0951,), "prediction too"),
-        ((2.71,), "a forward pass without a backward"),
-        ((1.0,), "One move too few"),
+        ((4.0951,), "the prediction too"),
+        ((2.71,), "that has no backward pass"),
+        ((1.0,), "One change too few"),
         ((9.9,), "weight of the old value"),
         ((9,), "weight of the old value"),
         ((0.19,), "have mean 10"),
         ((19,), "have mean 10"),
-        ((2.0,), "shrinks"),
-        ((10,), "moves in backward()"),
+        ((2.0,), "keeps only 0.9"),
+        ((10,), "in backward(), whatever"),
     ],
     "saliency": [(("a",), "another score"), (("b",), "plain backward()"), (("d",), "raises")],
     "merged": [
@@ -413,12 +430,12 @@ WRONG = {
         ((lambda m, v, n: merge(m, v, n)[::-1],), "mean first"),
         ((lambda m, v, n: merge(m, v, n)[0],), "return mean, var"),
         ((lambda m, v, n: (merge(m, v, n)[0], v),), "Compare the two shapes"),
-        ((other_var(lambda m, v, w, mean: (w * v).sum(axis=0)),), "their spread adds"),
-        ((other_var(lambda m, v, w, mean: v.mean(axis=0)),), "weigh the variances"),
-        ((other_var(lambda m, v, w, mean: (w * (m - mean) ** 2).sum(axis=0)),), "inside the parts"),
+        ((other_var(lambda m, v, w, mean: (w * v).sum(axis=0)),), "which adds to the variance"),
+        ((other_var(lambda m, v, w, mean: v.mean(axis=0)),), "weight the variances"),
+        ((other_var(lambda m, v, w, mean: (w * (m - mean) ** 2).sum(axis=0)),), "within the parts"),
         (
             (other_var(lambda m, v, w, mean: (v + (m - mean) ** 2).mean(axis=0)),),
-            "weigh both terms",
+            "weight both terms",
         ),
         (
             (
@@ -437,7 +454,7 @@ WRONG = {
                     merge(m, v, n)[1] * n.sum() / (n.sum() - 1),
                 ),
             ),
-            "Biased",
+            "biased variance is asked",
         ),
         ((lambda m, v, n: (merge(m, v, n)[0], merge(m, v, n)[1] ** 0.5),), "standard deviation"),
         (
@@ -446,7 +463,7 @@ WRONG = {
                     lambda m, v, w, mean: (w * (v + (m - m.mean(axis=0)) ** 2)).sum(axis=0),
                 ),
             ),
-            "where large parts weigh more",
+            "in which large parts count more",
         ),
         ((other_var(lambda m, v, w, mean: (w * (v + m**2)).sum(axis=0)),), "is not subtracted"),
         ((merge_counts_less_one,), "counts - 1"),
@@ -460,7 +477,7 @@ WRONG = {
         ((folding_with(lambda g, v, e: g / (np.sqrt(v) + e)),), "under the root"),
         ((folding_with(lambda g, v, e: g / (v + e)),), "the root of var"),
         ((folding_with(lambda g, v, e: 1 / np.sqrt(v + e)),), "gamma is missing"),
-        ((folding_with(weight_of=lambda w, s: w),), "as it was"),
+        ((folding_with(weight_of=lambda w, s: w),), "is unchanged"),
         ((folding_with(weight_of=lambda w, s: s.reshape(1, -1, 1, 1) * w),), "input channels"),
         ((folding_with(weight_of=lambda w, s: s * w),), "kernel's width"),
         ((folding_with(bias_of=lambda s, b, m, beta: s * b + beta),), "running mean is missing"),
@@ -484,8 +501,8 @@ WRONG = {
         ((3, 1, [2, 3]), "One number"),
     ],
     "recalibrated": [
-        ((forward_only,), "Nothing has moved"),
-        ((by_steps(3, context=lambda: autograd.record(train_mode=False)),), "Nothing has moved"),
+        ((forward_only,), "Nothing has changed"),
+        ((by_steps(3, context=lambda: autograd.record(train_mode=False)),), "Nothing has changed"),
         ((by_steps(1),), "one pass is 20 steps"),
         ((first_batches(1),), "one step"),
         ((first_batches(20, momentum=0),), "Average over the batches"),
@@ -506,16 +523,16 @@ WRONG = {
         ((a_new_net,), "Return the net that you were given"),
     ],
     "wrong_alone": [
-        (("d", plain_call), "in which they went in"),
+        (("d", plain_call), "in which the images went in"),
         (("b", predicting(autograd.record)), "still there"),
         (("b", predicting(autograd.train_mode)), "still there"),
-        (("b", one_by_one), "One by one"),
+        (("b", one_by_one), "one by one"),
         (("b", lambda *a: plain_call(*a).argmax(axis=1)), "Compare the two shapes"),
         (("b", first_batch), "Compare the two shapes"),
         (("b", lambda net, X, n: net(X[:n])), "Compare the two shapes"),
         (("b", overlapping), "Compare the two shapes"),
-        (("b", last_batch_first), "order of the pictures"),
-        (("b", after_refreshing), "must not move"),
+        (("b", last_batch_first), "order of the images"),
+        (("b", after_refreshing), "must not change"),
         (("b", with_global_statistics), "set back what you set"),
         (("b", with_frozen_parameters), "set back what you set"),
     ],
@@ -524,14 +541,14 @@ WRONG = {
         *((("d", layer), word) for layer, word in layers.WRONG),
     ],
     "predicting_changes": [
-        (("b", layers.Kept), "not move at all"),
+        (("b", layers.Kept), "not change at all"),
         (("a", layers.formula(moves=lambda self: True)), "Only training may"),
-        (("a", layers.formula(moves=lambda self: False)), "do not move"),
+        (("a", layers.formula(moves=lambda self: False)), "do not change"),
         (("a", layers.formula(moves=lambda self: autograd.is_recording())), "Only training may"),
         (("a", layers.MOVES_IN_BOTH_MODES), "not for recording"),
         (("a", layers.NO_EPS_IN_PREDICTION), "eps has no effect"),
         (("a", layers.InPlainArrays), "not saved"),
-        (("a", layers.InTheClass), "nothing of others"),
+        (("a", layers.InTheClass), "Every new layer starts"),
     ],
     "asks_recording": [
         (("d", batch_norm), "before it is called"),
@@ -547,8 +564,8 @@ WRONG = {
         (("c", picture_norm(var_of=lambda X, axes: X.var(axis=axes, keepdims=True))), "var() used"),
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var))), "under the root"),
         (("c", picture_norm(std_of=lambda var, eps: np.sqrt(var) + eps)), "under the root"),
-        (("c", frozen_averages), "move in training"),
+        (("c", frozen_averages), "change in training"),
         (("c", prediction_detached), "through the other branch"),
-        (("c", switched_off), "put back what they switch"),
+        (("c", switched_off), "switches back at the end"),
     ],
 }

@@ -28,15 +28,15 @@ class Sum(nn.Block):
 
 
 class OwnNorm(nn.Block):
-    """A normalization with PyTorch's names, which counts. Without moving statistics it is wrong."""
+    """A normalization with PyTorch's names, which counts. Without running statistics it is wrong."""
 
-    def __init__(self, num_features, statistics=True, moving=True):
+    def __init__(self, num_features, statistics=True, moving=True, less=0):
         super().__init__()
         ours, fixed = {"shape": (num_features,)}, {"differentiable": False}
         self.weight = self.params.get("weight", init="ones", **ours)
         self.bias = self.params.get("bias", init="zeros", **ours)
         self.steps = self.params.get("steps", shape=(1,), init="zeros", **fixed)
-        self.statistics, self.moving = statistics, moving
+        self.statistics, self.moving, self.less = statistics, moving, less
         if statistics:
             self.average = self.params.get("average", init="zeros", **ours, **fixed)
             self.spread = self.params.get("spread", init="ones", **ours, **fixed)
@@ -44,7 +44,8 @@ class OwnNorm(nn.Block):
     def forward(self, X):
         axes = {"axis": (0, 2, 3)}
         mean = X.mean(**axes)
-        var = np.square(X - X.mean(**axes, keepdims=True)).mean(**axes)
+        values = X.size // X.shape[1]  # that share a mean; less=1: the unbiased variance
+        var = np.square(X - X.mean(**axes, keepdims=True)).sum(**axes) / (values - self.less)
         if self.statistics and not autograd.is_training():
             mean, var = self.average.data(), self.spread.data()
         elif self.moving:
@@ -180,11 +181,16 @@ class PreActPaused(PreAct):
         return X + self.conv2(npx.relu(self.bn2(self.conv1(Y))))
 
 
-def preact_in_a_row(num_channels, projection=False, strides=1):
-    """The projection reads x; all of F in one row of layers."""
+def preact_in_a_row(num_channels, projection=False, strides=1, less=0):
+    """The projection reads x; all of F in one row of layers. less=1: the second variance is unbiased."""
     layers = [nn.BatchNorm(), relu(), conv(num_channels, 3, strides)]
-    body = sequential(*layers, nn.BatchNorm(), relu(), conv(num_channels))
+    second = OwnNorm(num_channels, less=1) if less else nn.BatchNorm()
+    body = sequential(*layers, second, relu(), conv(num_channels))
     return Sum(body, conv(num_channels, 1, strides) if projection else None, end=None)
+
+
+def preact_unbiased(num_channels, projection=False, strides=1):
+    return preact_in_a_row(num_channels, projection, strides, less=1)
 
 
 def preact_strided(num_channels, projection=False, strides=2):
@@ -435,7 +441,7 @@ RIGHT = {
 WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "block_by_hand": [
         (((1, 2, 3),), "each number by itself"),
-        (((0, 4),), "too little"),
+        (((0, 4),), "one too many"),
         (("none, none, four",), "its type"),
     ],
     "why_deeper_is_worse": [
@@ -457,9 +463,9 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((bottleneck(last=1),), "4 * num_channels channels"),
         ((lambda c, p, s: Residual(4 * c, p, s),), "Compare the weights"),
         ((bottleneck(norm=lambda c: OwnNorm(c, False, False)),), "keeps a running mean"),
-        ((bottleneck(norm=lambda c: OwnNorm(c, moving=False)),), "moves its running mean"),
+        ((bottleneck(norm=lambda c: OwnNorm(c, moving=False)),), "change its running mean"),
         ((WithoutReLU,), "leaves out its ReLU"),
-        ((bottleneck(more=[nn.Dropout(0.5)]),), "while training"),
+        ((bottleneck(more=[nn.Dropout(0.5)]),), "in training mode"),
         ((IdleTwins,), "does nothing"),
         ((BottleneckByHand(4),), "not what it made"),
     ],
@@ -468,6 +474,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((PreActBiased,), "No convolution has a bias"),
         ((PreActTwice,), "does nothing"),
         ((PreActPaused,), "hide what they touch"),
+        ((preact_unbiased,), "in training mode"),
     ],
     "smallest_picture": [
         ((32,), "single position"),
@@ -484,12 +491,12 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "cifar_resnet": [
         ((cifar(n=lambda depth: (depth - 2) // 3),), "there are too many of them"),
         ((cifar(n=lambda depth: 1),), "there are too few of them"),
-        ((cifar_repeated,), "Does one serve twice?"),
+        ((cifar_repeated,), "Is one used twice?"),
         ((cifar(row_of=nn.HybridSequential),), "nn.Sequential"),
         ((cifar(bias=True),), "No convolution has a bias"),
         ((cifar(widths=(16, 32, 32), shortcut=Padded),), "does the message complain"),
         ((cifar(Filled),), "build a new one"),
-        ((cifar(Remembering),), "Print what stands in that line"),
+        ((cifar(Remembering),), "Print the values in that line"),
         ((cifar(last=lambda num_classes: nn.Dense(10)),), "dense layer at the end"),
         (
             (cifar(last=lambda num_classes: nn.Dense(num_classes, use_bias=False)),),
@@ -499,7 +506,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     ],
     "shapes_differ": [
         (("a", Halving), "With padding 1"),
-        (("c", Halving), "The channels agree"),
+        (("c", Halving), "the same number of channels"),
         (("d", Halving), "leaves the shape"),
         (("b", half_halving), "still there"),
     ],
@@ -512,7 +519,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("a", Residual), "weight of exactly zero"),
         (("b", Residual), "with ReLU(x)"),
         (("d", Residual), "512 numbers"),
-        (("c", NormedShortcut), "One normalization too many"),
+        (("c", NormedShortcut), "a normalization too many"),
     ],
     "shared_norm": [
         (("b", Residual), "0.00003"),

@@ -160,7 +160,14 @@ def refusing(condition):
 # --- 4.8a and 4.8d ---
 
 
-def thin_net(num_channels, growth_rate, num_convs, last=(nn.BatchNorm, relu), start=1, most=9):
+def thin_net(
+    num_channels=16,
+    growth_rate=12,
+    num_convs=(3, 3, 3),
+    last=(nn.BatchNorm, relu),
+    start=1,
+    most=9,
+):
     """The specimen, repaired. Both exercises want the same. most: how many transitions halve."""
     net = sequential(conv(start * num_channels))
     for i, n in enumerate(num_convs):
@@ -173,10 +180,18 @@ def thin_net(num_channels, growth_rate, num_convs, last=(nn.BatchNorm, relu), st
     return net
 
 
+def emptied(num_channels=16, growth_rate=12, num_convs=[3, 3, 3]):  # noqa: B006
+    """Every other call finds the default list empty."""
+    net = thin_net(num_channels, growth_rate, tuple(num_convs))
+    if isinstance(num_convs, list):
+        num_convs[:] = [] if num_convs else [3, 3, 3]
+    return net
+
+
 class ThinNet(nn.Block):
     """The same in other words, with the course's own normalization."""
 
-    def __init__(self, num_channels, growth_rate, num_convs):
+    def __init__(self, num_channels=16, growth_rate=12, num_convs=(3, 3, 3)):
         super().__init__()
         self.parts = nn.Sequential()
         self.parts.add(nn.Conv2D(num_channels, 3, padding=1, use_bias=False))
@@ -327,7 +342,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("sixteen",), "its type"),
     ],
     "what_it_saves": [
-        (("a",), "The activations are more"),
+        (("a",), "its activations take more"),
         (("b",), "the parameters decide"),
         (("c",), "grow with the batch"),
     ],
@@ -350,10 +365,10 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ),
     ],
     "growth_rate": [
-        ((8,), "running statistics"),
+        ((8,), "Running statistics"),
         ((10,), "one step too far"),
         ((5,), "There is room"),
-        ((32,), "Too many by far"),
+        ((32,), "Far too many"),
         ((9.5,), "One whole number"),
         (([8, 9],), "One number is asked for"),
         ((99483,), "One whole number"),
@@ -367,14 +382,14 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (([11, *range(15, 27)],), "from 0"),
         (([14, *range(18, 26)],), "Layer 1 is the first"),
         (([4, *range(8, 20)],), "first six channels"),
-        ((range(26),), "Nobody reads what comes later"),
+        ((range(26),), "No layer reads what comes later"),
         (([2],), "which layers come after it"),
         ((13,), "not how many"),
-        (([10, *range(14, 25)],), "range leaves its end out"),
-        ((range(14, 25),), "range leaves its end out"),
+        (([10, *range(14, 25)],), "range leaves out its end"),
+        ((range(14, 25),), "range leaves out its end"),
         (([10, *range(14, 27)],), "the last is 25"),
-        ((range(10, 14),), "who reads it"),
-        ((range(11, 26),), "Channel 10 is disturbed"),
+        ((range(10, 14),), "Which layers read it"),
+        ((range(11, 26),), "Channel 10 is changed"),
     ],
     "densenet_bc": [
         ((bc(stem_bias=True),), "No convolution has a bias"),
@@ -387,7 +402,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((refusing(lambda depth: depth not in (10, 16, 40)),), "fits, n is"),
         ((bc(refuse=None),), "raise ValueError"),
         ((bc(refuse=AssertionError("depth")),), "raise ValueError"),
-        ((bc(refuse=ValueError()),), "with a sentence"),
+        ((bc(refuse=ValueError()),), "with a message"),
         ((lambda depth, k, classes: BC(depth, k, classes),), "how many, and in which order"),
         ((lambda depth, k, classes=100: BC(depth, k, classes),), "dense layer at the end"),
         (
@@ -400,6 +415,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", thin_net), "Pooling changes"),
         (("d", thin_net), "first go wrong"),
         (("b", lambda *numbers: thin_net(*numbers, start=2)), "Part by part"),
+        (("b", emptied), "A second call"),
         (("b", lambda *numbers: thin_net(*numbers, last=(nn.BatchNorm,))), "The layers are there"),
         (("b", lambda *numbers: thin_net(*numbers, most=2)), "Part by part"),
     ],
@@ -409,8 +425,8 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", Appending), "belongs to the transition"),
         (("d", joining(lambda X, new: new)), "the channels grow"),
         (("d", Filling), "build a new one"),
-        (("d", Fixed), "A shape was fixed"),
-        (("d", joining(lambda X, new: np.concatenate([X, new], dim=1))), "PyTorch's word"),
+        (("d", Fixed), "inputs of another shape"),
+        (("d", joining(lambda X, new: np.concatenate([X, new], dim=1))), "PyTorch's name"),
     ],
     "only_the_last": [
         (("b", Collecting), "appends 12 channels"),
@@ -421,9 +437,9 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("a", reading(lambda maps: [m.detach() for m in maps])), "hide what they touch"),
     ],
     "unfinished": [
-        (("a", ShortNet), "our doing"),
+        (("a", ShortNet), "multiplied them by ten"),
         (("b", ShortNet), "bias is zero"),
-        (("d", ShortNet), "ten times the maximum"),
+        (("d", ShortNet), "so is their maximum"),
         (("c", lambda *numbers: short_net(*numbers, start=2)), "the last dense block"),
         (("c", lambda *numbers: short_net(*numbers, most=1)), "the last dense block"),
     ],
