@@ -274,8 +274,8 @@ def normalized_backward(trial, function):
 def largest_rate(trial, largest_without, largest_with):
     """largest_without, largest_with: the largest rates that you found, compared with recorded runs.
 
-    Right is the largest recorded rate at which all seeds train, and any rate from there up to halfway
-    to the next one. "Trains": a training accuracy above 0.5 in the third epoch.
+    Right is the largest recorded rate at which all seeds train, and any rate that is nearer to it
+    than to the next one. "Trains": a training accuracy above 0.5 in the third epoch.
     """
     runs = final(
         "momentum", "train_accuracy", "norm", "lr", lost=0.0
@@ -285,10 +285,8 @@ def largest_rate(trial, largest_without, largest_with):
         rate = trial.number(f"the rate {name} batch normalization", rate)
         trains = how_many[norm]
         works = trains.index[trains == seeds].max()
-        below, above = (
-            trains.index[trains.index < works].max(),
-            trains.index[trains.index > works].min(),
-        )
+        below = trains.index[trains.index < works].max()
+        above = trains.index[trains.index > works].min()
         trial.holds(
             f"{name} batch normalization: not too careful",
             rate > (works + below) / 2,
