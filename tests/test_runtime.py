@@ -326,7 +326,7 @@ def test_setting_twice_is_quiet():
             "library is damaged or built for another system (/there/libmxnet.so:",
         ),
         ({"mxnet": "raise OSError('libopenblas.so.0: cannot open shared')"}, "library is damaged"),
-        ({"mxnet": "raise RuntimeError('Not found.\\nList:')"}, "system (Not found.): lay the"),
+        ({"mxnet": "raise RuntimeError('Not found.\\nList:')"}, "system (Not found.): set the"),
         ({"mxnet": "import no_such_thing"}, "No module named 'no_such_thing'"),
         ({"numpy": "raise ImportError('broken')"}, "broken: run the course"),
     ],
@@ -481,7 +481,9 @@ def test_the_report_names_a_setting_that_mxnet_cannot_read(monkeypatch, name, va
 def test_the_report_says_what_it_does():
     result = python("-Im", "d2lutils", "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "usage: python -m d2lutils [-h]" in result.stdout and "[!!] with" in result.stdout
+    assert (
+        "usage: python -m d2lutils [-h]" in result.stdout and "[!!] and how to fix" in result.stdout
+    )
 
 
 def test_the_report_refuses_what_it_does_not_know():

@@ -6,17 +6,15 @@ from d2lutils.timing import median_ratio, milliseconds_by_operator, seconds
 
 import numpy
 import pytest
-from mxnet import np
+from mxnet import np, npx
 
 
-def test_seconds_wait_for_the_result():
-    A = np.random.normal(size=(700, 700))
-    A.wait_to_read()
-    start = time.perf_counter()
-    B = np.dot(A, A)
-    returned = time.perf_counter() - start
-    B.wait_to_read()
-    assert seconds(lambda: np.dot(A, A)) > 3 * returned
+def test_seconds_wait_for_the_result(monkeypatch):
+    events = []
+    monkeypatch.setattr(npx, "waitall", lambda: events.append("wait"))
+    monkeypatch.setattr(time, "perf_counter", lambda: events.append("clock") or len(events))
+    assert seconds(lambda: events.append("work")) == 3
+    assert events == ["clock", "work", "wait", "clock"]
 
 
 def test_the_ratio_is_a_median_in_turns_without_the_first_calls(monkeypatch):
@@ -47,9 +45,7 @@ def test_the_profiler_names_the_operators_of_one_call():
 
     found = milliseconds_by_operator(work, steps=2)
     assert len(calls) == 3
-    assert set(found) >= {"_npi_dot", "_npi_exp"} or {"dot", "exp"} <= {
-        name.strip("_").removeprefix("npi_") for name in found
-    }
+    assert all(any(word in name for name in found) for word in ("dot", "exp")), found
     assert all(numpy.isfinite(ms) and ms > 0 for ms in found.values())
 
 

@@ -141,12 +141,14 @@ def layer_norm(trial, function):
                 eps,
                 context=autograd.train_mode,
                 hints={
+                    "Exceeds input": "Axes written as numbers fit one shape only: X has 2 axes or 4.",
                     "broadcast": "Now the means belong to examples, gamma and beta to channels: "
-                    "which two shapes meet here?"
+                    "which two shapes meet here?",
                 },
             ),
             X_hat,
-            "Which numbers share a mean? All numbers of one example, whatever its shape.",
+            "Go through the formula for one example: its mean, its variance, epsilon under the root, then "
+            "gamma and beta.",
             mistakes,
         )
         trial.equal(
@@ -272,8 +274,8 @@ def normalized_backward(trial, function):
 def largest_rate(trial, largest_without, largest_with):
     """largest_without, largest_with: the largest rates that you found, compared with recorded runs.
 
-    Right is the largest recorded rate at which all seeds train, and any rate from there up to halfway
-    to the next one. "Trains": a training accuracy above 0.5 in the third epoch.
+    Right is the largest recorded rate at which all seeds train, and any rate that is nearer to it
+    than to the next one. "Trains": a training accuracy above 0.5 in the third epoch.
     """
     runs = final(
         "momentum", "train_accuracy", "norm", "lr", lost=0.0
@@ -283,10 +285,8 @@ def largest_rate(trial, largest_without, largest_with):
         rate = trial.number(f"the rate {name} batch normalization", rate)
         trains = how_many[norm]
         works = trains.index[trains == seeds].max()
-        below, above = (
-            trains.index[trains.index < works].max(),
-            trains.index[trains.index > works].min(),
-        )
+        below = trains.index[trains.index < works].max()
+        above = trains.index[trains.index > works].min()
         trial.holds(
             f"{name} batch normalization: not too careful",
             rate > (works + below) / 2,
@@ -297,8 +297,8 @@ def largest_rate(trial, largest_without, largest_with):
         trial.holds(
             f"{name} batch normalization: not too bold",
             rate < (works + above) / 2,
-            f"At {above:g} only {trains[above]} of {seeds} recorded runs train. One lucky run is not "
-            "a result: try other seeds.",
+            f"At {above:g} only {trains[above]} of {seeds} recorded runs train. One run is not "
+            "a result: what trains once may fail with other seeds.",
             f"{rate:g}",
             f"nearer to the largest rate at which all {seeds} train",
         )
@@ -620,10 +620,11 @@ def momentum_reversed(trial, hypothesis_d, function):
             f"momentum is the weight of the old value, the rest that of the new one ({which})",
             trial.call(function, moving, value, momentum),
             old + move,
-            "There are two weights, momentum and 1 - momentum: one for the old value, one for the new.",
+            "Do it by hand: momentum times the old value, plus 1 - momentum times the new one. These two "
+            "weights and the three arguments are all there is.",
             [
                 (
-                    "The symptom is still there: momentum is the weight of the new value.",
+                    "Here momentum is still the weight of the new value, and should be that of the old one.",
                     (1 - momentum) * old + momentum * new,
                 ),
                 (

@@ -458,9 +458,12 @@ def _what_is_stale(found, true, stale):
             "The first normalization is right, the next is not: it must get the output of the first "
             "with its new statistics, or with those of the batch."
         )
+    second = (found[1][0] - true[1][0]) / numpy.sqrt(true[1][1]) / 1.5
+    if first_is_right and numpy.std(second) < 0.1 and numpy.mean(second) > 0.95:
+        return "The first normalization is right, the second is as it was: go through all of them."
     return (
-        "They should be the statistics of all of X. A few images, or batches smaller than "
-        "batch_size, are not enough."
+        "A normalization needs the mean and the variance of what reaches it, channel by channel. Are "
+        "yours those of all of X? A few images, or batches smaller than batch_size, are not enough."
     )
 
 

@@ -218,7 +218,7 @@ TRANSITIONS = [
             "The compression is the fraction that is kept, not the fraction that is dropped.",
             {"width": lambda m, theta: m - int(theta * m)},
         ),
-        ("The compression has no effect yet.", {"width": lambda m, theta: m}),
+        ("At this compression all channels are kept.", {"width": lambda m, theta: m}),
         ("The compression does not have to be 0.5.", {"width": lambda m, theta: m // 2}),
         ("The convolution has no bias.", {"use_bias": True}),
         ("The normalization is missing.", {"first": lambda: [relu()]}),

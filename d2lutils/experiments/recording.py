@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import numbers
 import os
 import platform
 import random
@@ -23,7 +24,6 @@ import pandas
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-from ..data import is_integer
 from ..runtime import physical_cores, seed_everything
 
 
@@ -59,7 +59,7 @@ def record(experiment, path, seeds, command):
     done. After an interruption, call it again: it continues from there. (Delete that file if you
     have changed the code.)
     """
-    if not is_integer(seeds) or seeds < 1:
+    if isinstance(seeds, bool) or not isinstance(seeds, numbers.Integral) or seeds < 1:
         raise ValueError(f"seeds must be a positive integer, not {seeds!r}.")
     seeds = int(seeds)
     path.parent.mkdir(parents=True, exist_ok=True)

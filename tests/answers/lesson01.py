@@ -290,10 +290,10 @@ WRONG = {
     ],
     "largest_rate": [
         ((0.03, 1), "recorded runs train"),
-        ((0.3, 1), "One lucky run"),
-        ((0.99, 1), "One lucky run"),
+        ((0.3, 1), "One run is not"),
+        ((0.99, 1), "One run is not"),
         ((0.1, 0.1), "recorded runs train"),
-        ((0.1, 2.99), "One lucky run"),
+        ((0.1, 2.99), "One run is not"),
         (([0.1, 0.3], 1), "One number"),
     ],
     "group_norm": [
@@ -340,7 +340,7 @@ WRONG = {
     ],
     "momentum_reversed": [
         (("c", lambda a, b, m: m * a + (1 - m) * b), "smoothing that noise"),
-        (("b", lambda a, b, m: (1 - m) * a + m * b), "still there"),
+        (("b", lambda a, b, m: (1 - m) * a + m * b), "still the weight of the new"),
         (("b", lambda a, b, m: (a + b) / 2), "two weights"),
         (("b", lambda a, b, m: 0.9 * a + 0.1 * b), "not always 0.9"),
         (("b", lambda a, b, m: np.round(m * a + (1 - m) * b, 3)), "all digits"),

@@ -354,7 +354,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     ],
     "transition": [
         ((of_width(lambda m, theta: round(m * theta)),), "Round down"),
-        ((of_width(lambda m, theta: m // round(1 / theta)),), "compression has no effect"),
+        ((of_width(lambda m, theta: m // round(1 / theta)),), "all channels are kept"),
         ((of_width(lambda m, theta: int(m * theta) - 1),), "BN, ReLU, 1x1 conv"),
         ((lambda m, theta: DenseBlock(1, int(m * theta)),), "BN, ReLU, 1x1 conv"),
         ((lambda m, theta: "block",), "Return a block"),
@@ -365,7 +365,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ),
     ],
     "growth_rate": [
-        ((8,), "running statistics"),
+        ((8,), "Running statistics"),
         ((10,), "one step too far"),
         ((5,), "There is room"),
         ((32,), "Far too many"),
