@@ -101,17 +101,36 @@ def learning_rates():
     for kind in ("exercises", "solutions"):
         text = "constant rate of", plain, too_much, normalized, far_too_much
         yield f"{kind}/{scratch}", *text
-    deep = sweep("plain-20", "batch")
-    trains = deep.index[deep > 0.4]
-    best = Fraction(round(4 * sweep("plain-20", "none").max()), 4)
-    why = "05_why_it_works"
-    yield why, "rates from", rates[0], rates[-1], 20, epochs
-    text = plain, too_much, normalized, 20, best, trains.min(), trains.max(), far_too_much
-    yield why, "counted as guessing", *text
-    gain = (with_bn - without)[:plain]
-    yield why, "first half of the prediction", times, gain.idxmax(), len(rates), epochs
-    yield why, "trained to the end", epochs
-    yield why, "usual initialization", 2, ABOUT["learning_rates"]["seeds"]
+
+
+def careful_start():
+    accuracy = final("careful_start", "train_accuracy", "network", "norm", "lr", lost=0.1)
+    mean, about, why = accuracy.mean(), ABOUT["careful_start"], "05_why_it_works"
+    rates = mean.index.unique("lr")
+    yield why, "do the three curves", 20, about["epochs"], rates[0], rates[-2]
+
+    most = mean.groupby(["network", "norm"]).agg(lambda a: largest(a.droplevel([0, 1])))
+    lenet, lenet_bn, deep_bn = (
+        most["LeNet", "none"],
+        most["LeNet", "batch"],
+        most["plain-20", "batch"],
+    )
+    text = lenet, lenet_bn, 20, 0.01, 0.03, deep_bn, most["LeNet", "once"], rates[-1]
+    yield why, "that diverged count as guessing", about["seeds"], *text
+    trains = accuracy.agg(lambda a: (a > 0.3).sum())["plain-20", "none"]
+    assert trains[0.1] == 1 and trains[0.3:].max() == 0
+    yield why, "first half of the prediction", lenet_bn, lenet, 20, 0.3, 0.1, "one"
+
+    shown = mean.map("{:.2f}".format)
+    gain = (mean["LeNet", "batch"] - mean["LeNet", "none"]).map("{:.2f}".format)
+    deep = [shown["plain-20", norm, 0.01] for norm in ("batch", "none", "once")]
+    yield why, "second half holds", gain[0.3], 0.3, gain[0.01], 0.01, 20, 0.01, *deep[:2]
+    lenet = shown["LeNet", "once", 0.01], shown["LeNet", "batch", 0.01]
+    lost = accuracy.agg(lambda a: (a == 0.1).sum())[:, "once", 0.3].sum()
+    best = [mean[network, "batch"].idxmax() for network in ("LeNet", "plain-20")]
+    assert best == [0.3, 0.3]
+    text = *lenet, 20, deep[2], deep[0], best[0], lost, 2 * about["seeds"]
+    yield why, "grey curve", 0.01, *text
 
 
 def momentum():
@@ -133,9 +152,22 @@ def noise():
     points = round(100 * (float(clean[0.1]) - float(noisy[0.1])))
     high = 1, noisy[1.0], clean[1.0], 0.1, points, noisy[0.1], clean[0.1]
     low = 0.01, noisy[0.01], none[0.01], clean[0.01]
-    yield "05_why_it_works", "noisy", *high, *low
-    rates, norms = accuracy.index.levels
-    yield "05_why_it_works", "noise", 20, ABOUT["noise"]["epochs"], len(rates), len(norms)
+    yield "05_why_it_works", "no better than the one without", *high, *low
+    epochs, seeds = ABOUT["noise"]["epochs"], ABOUT["noise"]["seeds"]
+    yield "05_why_it_works", "with batch normalization and the noise", 20, epochs, seeds
+
+
+def noise_controls():
+    on, off = (
+        final("noise_controls", what, "lr", "norm", lost=0.1).mean().map("{:.2f}".format)
+        for what in ("noise_on", "noise_off")
+    )
+    rates = (1.0, 0.1, 0.01)
+    noisy = [a[lr, "batch and noise"] for lr in rates for a in (off, on)]
+    clean = [off[lr, "batch"] for lr in rates]
+    alone = off[0.01, "noise"], off[0.01, "noise"], off[0.01, "batch and noise"]
+    text = *noisy[:2], 1, *noisy[2:4], 0.1, *noisy[4:], 0.01, *clean, 0.01, *alone
+    yield "05_why_it_works", "both objections", *text
 
 
 def initial_scale():
@@ -146,10 +178,50 @@ def initial_scale():
     least, most = f"{mean['batch'].min():.2f}", f"{mean['batch'].max():.2f}"
     text = low, high, high / low, high, scales[-1] / scales[0], least, most
     yield "05_why_it_works", "initial scale", *text
-    yield "05_why_it_works", "recorded", scales[0], scales[-1]
+    yield "05_why_it_works", "hidden layers multiplied by", scales[0], scales[-1]
     epochs = ABOUT["initial_scale"]["epochs"]
-    smaller, larger = scales[-1] ** 2, round(scales[0] ** -2, -3)
-    yield "05_why_it_works", "perfectly flat", scales[-1], smaller, epochs, larger
+    yield "05_why_it_works", "perfectly flat", scales[-1], scales[-1] ** 2
+    larger = round(scales[0] ** -2, -3)
+    yield "05_why_it_works", "does that not explode", larger
+    best = f"{mean['none', 1.0]:.2f}"
+    yield "05_why_it_works", "random hidden weights", scales[-1], epochs, 1, best
+
+
+def frozen_layers():
+    found = final("frozen_layers", "train_accuracy", "scale", "hidden").mean().map("{:.3f}".format)
+    yield "05_why_it_works", "freezing them costs", found[30.0, "frozen"], found[30.0, "trained"]
+
+
+def effective_rate():
+    rows, about = experiments.load("effective_rate"), ABOUT["effective_rate"]
+    why = "05_why_it_works"
+    steps = about["epochs"] * about["images"] // 32
+    yield why, "by how many degrees", 0.3, steps, 32, *sorted(rows.decay.unique())
+    by_epoch = rows.groupby(["decay", "epoch"])[["length", "degrees", "train_accuracy"]].mean()
+    last = by_epoch.xs(about["epochs"], level="epoch")
+    turns = by_epoch.degrees[0.0]
+    length = [f"{last.length[decay]:.2f}" for decay in (0.0, 0.01)]
+    text = about["seeds"], length[0], 0.001, 0.01, length[1], f"{turns.max():.1f}"
+    yield why, "smallest and largest value shaded", *text, f"{turns.iloc[-1]:.1f}"
+    settled = [f"{last.degrees[decay]:.2f}" for decay in (0.001, 0.01)]
+    yield why, "there is no balance", *settled
+    accuracy = last.train_accuracy.map("{:.2f}".format)
+    yield why, "faster pace", accuracy[0.0], accuracy[0.001], 0.001, accuracy[0.01], 0.01
+
+
+def ghost_batches():
+    found = {
+        what: final("ghost_batches", what, "size").mean()
+        for what in ("train_accuracy", "test_accuracy", "test_loss")
+    }
+    train, test, loss = found.values()
+    about, why = ABOUT["ghost_batches"], "05_why_it_works"
+    sizes = sorted(train.index, reverse=True)
+    yield why, "ghost batches", sizes[0], *train.index, 8, about["images"], about["epochs"]
+    text = *(f"{train[size]:.3f}" for size in (16, 256)), about["seeds"]
+    text = *text, *(f"{loss[size]:.2f}" for size in (16, 256))
+    text = *text, *(f"{test[size]:.3f}" for size in (256, 16)), about["seeds"], "one", 64
+    yield why, "fits the training images less closely", *text
 
 
 def batch_size():
@@ -162,8 +234,8 @@ def batch_size():
     about = ABOUT["batch_size"]
     steps = about["epochs"] * about["images"] // 256
     why = "05_why_it_works"
-    yield why, "recorded: a plain network", 8, about["epochs"]
-    yield why, "hardly notice", about["epochs"], about["seeds"], len(errors.columns), best, worst
+    yield why, "within one image", 8, about["epochs"]
+    yield why, "the worst at", about["epochs"], about["seeds"], len(errors.columns), best, worst
     yield why, "on the left", best, worst, int(rise)
     yield why, "do not separate", about["epochs"], steps, 256
 
@@ -284,12 +356,17 @@ def swing_rates():
 
 EXPERIMENTS = (
     learning_rates,
+    careful_start,
     momentum,
     initial_scale,
+    frozen_layers,
     batch_size,
     placement,
     depth,
     noise,
+    noise_controls,
+    effective_rate,
+    ghost_batches,
     networks,
     swing,
     swing_rates,
@@ -328,7 +405,7 @@ def test_the_index_of_results_is_what_is_recorded():
     text = (RESULTS / "README.md").read_text(encoding="utf-8")
     assert text == results.index(), "run make notebooks: data/results/README.md"
     what = "Plain and residual nets of 8 to 44 layers on 16x16 images."
-    row = f"| [`depth`](depth.csv) | {what} | 10,240 × 3 | 22 | [03](../../notebooks/03_resnet.ipynb) |"
+    row = f"| [`depth`](depth.csv) | {what} | 10,240 × 3 | 22 | [03](../../notebooks/03_resnet.ipynb), [05](../../notebooks/05_why_it_works.ipynb) |"
     assert row in text.splitlines()
 
 
