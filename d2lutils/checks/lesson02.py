@@ -2,13 +2,15 @@
 
 import numpy
 from mxnet import autograd, np, npx
-from mxnet.gluon import Block, nn
+from mxnet.gluon import nn
 
-from . import layers
-from .engine import EXACT, Wrong, by_position, choice, described, exercise
+from . import layers, running
+from .engine import EXACT, Wrong, by_position, choice, exercise
 from .layers import CONTEXTS, RECORDED, by_channel, has_gradients, slips, unscaled
 from .reference import affine, float64, gradients, normalize, per_channel, single
 from .words import REVERSED, ROOT, UNCALLED, UNSAVED
+
+EIGHTH = 1 / 8  # of a standard deviation: what three passes over the images come close to
 
 
 @exercise(
@@ -357,42 +359,29 @@ def recalibrated(trial, function):
     """
     X, batch_size = trial.normal(2000, 1, 6, 6, mean=1), 100
     net = trial.tie(trial.build(_small_net, like=X))
-    norms = [layer for layer in net if isinstance(layer, nn.BatchNorm)]
-    true = _statistics_of(net, X)
+    true = running.renew(net, X)
     right = trial.forward(net, X[:20])
-    last = _statistics_of(trial.tie(trial.build(_small_net, like=X)), X[-batch_size:])
-    for layer, (mean, var) in zip(norms, true):
-        layer.running_mean.set_data(single(mean + 1.5 * numpy.sqrt(var)))
-        layer.running_var.set_data(single(4 * var))
-    stale = _statistics_of(net, X, correct=False)
+    last = running.renew(trial.tie(trial.build(_small_net, like=X)), X[-batch_size:])
+    running.write(net, [(mean + 1.5 * numpy.sqrt(var), 4 * var) for mean, var in true])
+    stale = [running.moments(x) for [x] in running.inputs(net, [X], autograd.predict_mode)]
 
-    trained = [p for p in net.collect_params().values() if p.grad_req != "null"]
-    before, requests = [p.data().asnumpy() for p in trained], [p.grad_req for p in trained]
+    trained = running.trained(net)
+    before = [p.data().asnumpy() for p in trained]
     returned = trial.call(function, net, X, batch_size)
-    if not isinstance(returned, Block):
-        raise Wrong(
-            f"Your function returned {described(returned)}, not the net.",
-            "Set the statistics of the net that you were given, and return it.",
-        )
+    running.is_a_net(returned)
     after = trial.call(lambda: [p.data().asnumpy() for p in trained])
     trial.holds(
         "weights, biases, gamma and beta are what they were",
         all(map(numpy.array_equal, before, after)),
         "Only the running statistics may change: no Trainer, no step, no new initialization.",
     )
-    trial.holds(
-        "each grad_req is what it was",
-        trial.call(lambda: [p.grad_req for p in trained]) == requests,
-        "To train the net again you need its gradients: set grad_req back.",
-    )
-    found = trial.call(lambda: [(n.running_mean.data(), n.running_var.data()) for n in norms])
-    found = [tuple(float64(value) for value in pair) for pair in found]
+    found = trial.call(lambda: running.statistics(net))
     trial.holds(
         "the statistics are not those of the last batch alone",
-        not _close(found, last, 0.02),
+        not running.close(found, last, 0.02),
         "Average over the batches: each counts as much as the last one.",
     )
-    _compare(trial, found, true, _what_is_stale(found, true, stale))
+    running.fits(trial, "", found, true, EIGHTH, _what_is_stale(found, true, stale))
     trial.equal(
         "the net that comes back predicts with them",
         trial.forward(returned, X[:20]),
@@ -400,42 +389,21 @@ def recalibrated(trial, function):
         "Return the net that you were given.",
         tolerance=0.3,
     )
-    for layer, (mean, var) in zip(norms, true):
-        layer.running_mean.set_data(single(mean))
-        layer.running_var.set_data(single(var))
-    _trains_as_before(trial, net, X[:30], "momentum, use_global_stats, grad_req")
-
-
-def _trains_as_before(trial, net, X, settings):
-    """Compare a step of training with one of a net that nobody touched. settings: to set back."""
-    like = trial.build(_small_net, like=X)
-    for new, old in zip(like.collect_params().values(), net.collect_params().values()):
-        new.set_data(old.data())
-    dY = trial.normal(len(X), 3)
-    found, expected = (trial.step(block, X, dY) for block in (net, like))
-    back = f"The net may be trained again some day: set back what you set ({settings})."
-    for what, theirs, ours in (
-        ("in training it works as before: its gradients", found.gradients, expected.gradients),
-        ("and its running statistics", found.statistics, expected.statistics),
-    ):
-        for key, arrays in ours.items():
-            for i, array in enumerate(arrays):
-                its = theirs.get(key, [])
-                its = its[i] if len(its) == len(arrays) else 0 * array
-                trial.equal(what, its, array, back)
+    running.write(net, true)
+    running.trains_as_before(trial, net, _small_net, X[:30])
 
 
 def _what_is_stale(found, true, stale):
     """A hint, from what the statistics are; stale: what reaches each layer with the stale ones."""
     m, v = true[0]
-    first_is_right = _close(found[:1], true[:1], 1 / 8)
+    first_is_right = running.close(found[:1], true[:1], EIGHTH)
     guesses = [
         ("The means are right. The variances are still the stale ones.", (m, 4 * v)),
         ("The variances have changed. The means are still stale.", (m + 1.5 * numpy.sqrt(v), v)),
         ("Put the variance into running_var, not its root.", (m, numpy.sqrt(v))),
     ]
     for hint, guess in guesses:
-        if not first_is_right and _close(found[:1], [guess], 1 / 8):
+        if not first_is_right and running.close(found[:1], [guess], EIGHTH):
             return hint
     left = [(f[0] - t[0]) / numpy.sqrt(t[1]) / 1.5 for f, t in zip(found, true)]
     left, spread = numpy.mean(numpy.concatenate(left)), numpy.std(numpy.concatenate(left))
@@ -453,7 +421,7 @@ def _what_is_stale(found, true, stale):
             f"About {left:.0%} of the stale values is left: k steps leave 0.9 ** k, and one pass "
             "is 20 steps. More are needed."
         )
-    if first_is_right and _close(found[1:], stale[1:], 1 / 8):
+    if first_is_right and running.close(found[1:], stale[1:], EIGHTH):
         return (
             "The first normalization is right, the next is not: it must get the output of the first "
             "with its new statistics, or with those of the batch."
@@ -472,47 +440,6 @@ def _small_net():
     net.add(nn.Conv2D(8, kernel_size=3), nn.BatchNorm(), nn.Activation("relu"))
     net.add(nn.Dense(32), nn.BatchNorm(), nn.Activation("relu"), nn.Dense(3))
     return net
-
-
-def _statistics_of(net, X, correct=True):
-    """Mean and variance before each normalization, set in the net from front to back if asked."""
-    found = []
-    for layer in net:
-        if isinstance(layer, nn.BatchNorm):
-            axes = (0, *range(2, X.ndim))
-            found.append((float64(X).mean(axis=axes), float64(X).var(axis=axes)))
-            if correct:
-                layer.running_mean.set_data(single(found[-1][0]))
-                layer.running_var.set_data(single(found[-1][1]))
-        X = layer(X)
-    return found
-
-
-def _errors(found, true):
-    """For each layer the largest errors of mean and standard deviation, in standard deviations."""
-    return [
-        (
-            numpy.abs((f[0] - t[0]) / numpy.sqrt(t[1])).max(),
-            numpy.abs(numpy.sqrt(numpy.abs(f[1]) / t[1]) - 1).max(),
-        )
-        for f, t in zip(found, true)
-    ]
-
-
-def _close(found, true, bound):
-    return bool(numpy.max(_errors(found, true)) <= bound)
-
-
-def _compare(trial, found, true, hint):
-    for i, errors in enumerate(_errors(found, true), start=1):
-        for what, error in zip(("mean", "standard deviation"), errors):
-            trial.holds(
-                f"normalization {i}: the running {what}, to an eighth of a standard deviation",
-                error <= 1 / 8,
-                hint,
-                f"off by {error:.2f} standard deviations",
-                "at most 0.125",
-            )
 
 
 @exercise(
@@ -584,7 +511,7 @@ def wrong_alone(trial, hypothesis_a, function):
             right,
             "Predicting must not change the running statistics.",
         )
-    _trains_as_before(trial, net, X, "grad_req, use_global_stats")
+    running.trains_as_before(trial, net, _small_net, X)
 
 
 @exercise(

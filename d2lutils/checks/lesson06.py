@@ -5,11 +5,12 @@ import re
 
 import numpy
 from mxnet import autograd, gluon, np
-from mxnet.gluon import Block, nn
+from mxnet.gluon import nn
 
 from .. import norm as course
 from ..nets import sequential
 from ..training import evaluate
+from . import running
 from .engine import EXACT, Wrong, described, exercise
 from .reference import float64, single
 
@@ -118,16 +119,6 @@ def _net(momentum=0.9):
     return sequential(*first, _Residual(6, **settings), *last)
 
 
-def _norms(net):
-    found = []
-    net.apply(lambda layer: found.append(layer) if isinstance(layer, nn.BatchNorm) else None)
-    return found
-
-
-def _trained(net):
-    return [p for p in net.collect_params().values() if p.grad_req != "null"]
-
-
 def _numbers(net):
     """Copies of all parameters by name, the running statistics among them."""
     return {name: p.data().copy() for name, p in net.collect_params().items()}
@@ -141,95 +132,6 @@ def _put(net, numbers):
 def _same(net, numbers):
     found = _numbers(net)
     return all(numpy.array_equal(found[n].asnumpy(), numbers[n].asnumpy()) for n in numbers)
-
-
-def _inputs(net, parts, context=autograd.train_mode):
-    """What reaches each normalization, in float64: a list for each, with an array for each part."""
-    seen, norms = {}, _norms(net)
-    net.hybridize(False)  # a compiled net, as evaluate() leaves it, calls no hooks
-    hooks = [
-        norm.register_forward_pre_hook(
-            lambda layer, inputs: seen.setdefault(layer, []).append(float64(inputs[0]))
-        )
-        for norm in norms
-    ]
-    with context():
-        for X in parts:
-            net(X)
-    for hook in hooks:
-        hook.detach()
-    return [seen[norm] for norm in norms]
-
-
-def _moments(x):
-    """Mean and variance of each channel."""
-    axes = (0, *range(2, x.ndim))
-    return x.mean(axis=axes), x.var(axis=axes)
-
-
-def _statistics(net):
-    """The running mean and variance of each normalization."""
-    return [(float64(n.running_mean.data()), float64(n.running_var.data())) for n in _norms(net)]
-
-
-def _write(net, statistics):
-    for norm, (mean, var) in zip(_norms(net), statistics):
-        norm.running_mean.set_data(single(mean))
-        norm.running_var.set_data(single(var))
-
-
-def _renew(net, X):
-    """Write the mean and variance of everything that reaches each normalization; return them."""
-    found = [_moments(parts[0]) for parts in _inputs(net, [X])]
-    _write(net, found)
-    return found
-
-
-def _errors(found, true):
-    """For each normalization the largest errors of mean and standard deviation, in standard
-    deviations."""
-    return [
-        (
-            numpy.abs((f[0] - t[0]) / numpy.sqrt(t[1])).max(),
-            numpy.abs(numpy.sqrt(numpy.abs(f[1]) / t[1]) - 1).max(),
-        )
-        for f, t in zip(found, true)
-    ]
-
-
-def _close(found, true, bound):
-    return bool(numpy.max(_errors(found, true)) <= bound)
-
-
-def _is_a_net(returned):
-    if not isinstance(returned, Block):
-        what = f"Your function returned {described(returned)}, not the net."
-        raise Wrong(what, "End with: return net")
-
-
-def _trains_as_before(trial, net, make, X):
-    """Compare a training step of the net with that of another one with the same numbers."""
-    like = trial.build(make, like=X)
-    for new, old in zip(like.collect_params().values(), net.collect_params().values()):
-        new.set_data(old.data())
-    dY = trial.normal(len(X), 3)
-    back = "Somebody may train this net again: set back what you set (momentum, grad_req)."
-    requests = trial.call(lambda: [p.grad_req for p in net.collect_params().values()])
-    right = [p.grad_req for p in like.collect_params().values()]
-    trial.holds("each grad_req is what it was", requests == right, back)
-    found, expected = (trial.step(block, X, dY) for block in (net, like))
-    for what, theirs, ours in (
-        (
-            "a training step gives the gradients that it gave before",
-            found.gradients,
-            expected.gradients,
-        ),
-        ("and changes the running statistics as before", found.statistics, expected.statistics),
-    ):
-        flat = [
-            numpy.concatenate([a for k in sorted(d, key=str) for a in d[k]]) for d in (theirs, ours)
-        ]
-        trial.equal(what, *flat, back, tolerance=5e-3)
 
 
 # --- 6.2 ---
@@ -265,26 +167,26 @@ def _average(trial, function, count, too_early, kind=dict):
     net = trial.tie(trial.build(_net, like=X[:2]))
     middle, snapshots = _numbers(net), []
     for _ in range(count + 1):
-        for p in _trained(net):
+        for p in running.trained(net):
             spread = 1.5 * float(numpy.std(middle[p.name].asnumpy())) or 0.5
             p.set_data(middle[p.name] + trial.normal(*p.shape, std=spread))
-        _renew(net, X)
+        running.renew(net, X)
         snapshots.append(_numbers(net))
     now = snapshots.pop()  # what is in the net when the function gets it
     means = {n: sum(s[n] for s in snapshots) / count for n in now}
 
     _put(net, {**means})
-    averaged_statistics = _statistics(net)
-    true = _renew(net, X)
+    averaged_statistics = running.statistics(net)
+    true = running.renew(net, X)
     right = trial.forward(net, X[:20])
     _put(net, now)
-    before = _statistics(net)
+    before = running.statistics(net)
     last = _of(snapshots[-1], net)
     given = [{n: a.copy() for n, a in s.items()} for s in snapshots]
     passed = given if kind is dict else [list(s.values()) for s in given]
     returned = trial.call(function, net, passed, train)
-    _is_a_net(returned)
-    names = [p.name for p in _trained(net)]
+    running.is_a_net(returned)
+    names = [p.name for p in running.trained(net)]
 
     def flat(numbers):
         return numpy.concatenate([float64(numbers[n]).reshape(-1) for n in names])
@@ -333,7 +235,7 @@ def _average(trial, function, count, too_early, kind=dict):
         unchanged,
         "`total += array` changes the first snapshot: write total = total + array.",
     )
-    found = trial.call(lambda: _statistics(net))
+    found = trial.call(lambda: running.statistics(net))
     guesses = (
         (
             "These are the means of the snapshots' statistics. No network ever had them.",
@@ -350,18 +252,10 @@ def _average(trial, function, count, too_early, kind=dict):
         "0.9 ** k of the old value: lesson 06, section 3."
     )
     for its_hint, guess in guesses:
-        if _close(found, guess, 0.12):
+        if running.close(found, guess, 0.12):
             hint = its_hint
             break
-    for i, errors in enumerate(_errors(found, true), start=1):
-        for what, error in zip(("mean", "standard deviation"), errors):
-            trial.holds(
-                f"{count} snapshots, normalization {i}: the running {what} fits these weights",
-                error <= QUARTER,
-                hint,
-                f"off by {error:.2f} standard deviations",
-                "at most 0.25",
-            )
+    running.fits(trial, f"{count} snapshots, ", found, true, QUARTER, hint)
     trial.equal(
         "the net that comes back predicts with them",
         trial.forward(returned, X[:20]),
@@ -369,14 +263,14 @@ def _average(trial, function, count, too_early, kind=dict):
         "Return the net that you were given.",
         tolerance=0.5,
     )
-    _trains_as_before(trial, net, _net, X[:30])
+    running.trains_as_before(trial, net, _net, X[:30])
 
 
 def _of(numbers, net):
     """The statistics in a dictionary of parameters, for each normalization of the net."""
     return [
         (float64(numbers[n.running_mean.name]), float64(numbers[n.running_var.name]))
-        for n in _norms(net)
+        for n in running.norms(net)
     ]
 
 
@@ -418,7 +312,7 @@ def diagnosed(trial, function):
     for what, (right, numbers) in cases.items():
         _put(net, numbers)
         as_it_is = evaluate(net, test)[1]
-        _renew(net, train[0])
+        running.renew(net, train[0])
         seen = f"accuracy {as_it_is:.2f} as it is, {evaluate(net, test)[1]:.2f} recalibrated"
         _put(net, numbers)
         said = trial.call(function, net, train, test)
@@ -474,7 +368,7 @@ def _step(net, X, y, lr):
     with autograd.record():
         loss = gluon.loss.SoftmaxCrossEntropyLoss()(net(X), y).mean()
     loss.backward()
-    for p in _trained(net):
+    for p in running.trained(net):
         p.set_data(p.data() - lr * p.grad())
 
 
@@ -486,7 +380,7 @@ def _sound(trial, train, test):
         for _ in range(4):
             for start in range(0, len(X), 60):
                 _step(net, X[start : start + 60], y[start : start + 60], 0.1)
-        _renew(net, X)
+        running.renew(net, X)
         if evaluate(net, test)[1] >= SOUND:
             return net, _numbers(net)
 
@@ -499,11 +393,11 @@ def _spoiled(trial, net, sound, test, change, below=SPOILED):
     """The numbers with statistics spoiled until the accuracy is low enough; change(mean, var,
     shift) -> mean, var."""
     _put(net, sound)
-    right = _statistics(net)
+    right = running.statistics(net)
     shifts = [trial.rng.normal(size=len(mean)) for mean, _ in right]
     size = 0.1
     while evaluate(net, test)[1] > below:
-        _write(net, [change(*pair, size * shift) for pair, shift in zip(right, shifts)])
+        running.write(net, [change(*pair, size * shift) for pair, shift in zip(right, shifts)])
         size *= 1.15
     return _numbers(net)
 
@@ -514,7 +408,7 @@ def _moved(net, sound, train, test):
     while True:
         _put(net, sound)
         _step(net, train[0][:60], train[1][:60], lr)
-        _renew(net, train[0])
+        running.renew(net, train[0])
         if evaluate(net, test)[1] <= SPOILED:
             return _numbers(net)
         lr *= 1.5
@@ -553,26 +447,30 @@ def _precise(trial, function, N, size):
         return _net(momentum=0.8)
 
     net = trial.tie(trial.build(make, like=X[:2]))
-    stale = _statistics(net)
+    stale = running.statistics(net)
     parts = [X[i : i + size] for i in range(0, N, size)]
-    batch_inputs = _inputs(net, parts)
-    true = [_moments(numpy.concatenate(x)) for x in batch_inputs]
-    at_once = [_moments(x[0]) for x in _inputs(net, [X])]
-    predicted = [_moments(numpy.concatenate(x)) for x in _inputs(net, parts, autograd.pause)]
-    _write(net, true)
+    batch_inputs = running.inputs(net, parts)
+    true = [running.moments(numpy.concatenate(x)) for x in batch_inputs]
+    at_once = [running.moments(x[0]) for x in running.inputs(net, [X])]
+    predicted = [
+        running.moments(numpy.concatenate(x)) for x in running.inputs(net, parts, autograd.pause)
+    ]
+    running.write(net, true)
     right = trial.forward(net, X[:5])
-    _write(net, stale)
-    before = {p.name: p.data().copy() for p in _trained(net)}
+    running.write(net, stale)
+    before = {p.name: p.data().copy() for p in running.trained(net)}
     returned = trial.call(function, net, X, size)
-    _is_a_net(returned)
+    running.is_a_net(returned)
     trial.holds(
         "weights, biases, gamma and beta are what they were",
         trial.call(_same, net, before),
         "Only the running statistics may change.",
     )
-    found = trial.call(lambda: _statistics(net))
+    found = trial.call(lambda: running.statistics(net))
     for i, (mean, var) in enumerate(true):
-        moments = numpy.array([_moments(x) for x in batch_inputs[i]])  # (batches, 2, channels)
+        moments = numpy.array(
+            [running.moments(x) for x in batch_inputs[i]]
+        )  # (batches, 2, channels)
         counts = numpy.array([len(x) for x in parts]).reshape(-1, 1)
         inside = (counts * moments[:, 1]).sum(axis=0) / N
         moving = numpy.array(stale[i])
@@ -640,7 +538,7 @@ def _precise(trial, function, N, size):
         hooks == 0,
         "Call detach() on each handle at the end, or the net keeps every input from now on.",
     )
-    _trains_as_before(trial, net, make, X[:30])
+    running.trains_as_before(trial, net, make, X[:30])
 
 
 def _all(net):

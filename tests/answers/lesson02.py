@@ -518,7 +518,7 @@ WRONG = {
         ((by_layers_with(lambda old, new: new, lambda old, new: old),), "still the stale ones"),
         ((by_layers_with(lambda old, new: old, lambda old, new: new),), "means are still stale"),
         ((momentum_left,), "set back what you set"),
-        ((gradients_left_off,), "set grad_req back"),
+        ((gradients_left_off,), "here grad_req"),
         ((lambda net, X, n: by_layers(net, X, n)(X),), "return it"),
         ((a_new_net,), "Return the net that you were given"),
     ],

@@ -623,7 +623,7 @@ WRONG = {
         ((last_batch,), "last batch alone"),
         ((hooks_left,), "detach() on each handle"),
         ((momentum_left,), "set back what you set"),
-        ((gradients_left_off(by_hooks),), "(momentum, grad_req)"),
+        ((gradients_left_off(by_hooks),), "here grad_req"),
         ((another_net(by_hooks),), "Return the net that you were given"),
         ((by_moments(means_of_the_first),), "the mean of everything that reaches"),
         ((gamma_reset,), "Only the running statistics"),
