@@ -117,14 +117,15 @@ def careful_start():
     )
     text = lenet, lenet_bn, 20, 0.01, 0.03, deep_bn, most["LeNet", "once"], rates[-1]
     yield why, "that diverged count as guessing", about["seeds"], *text
-    trains = accuracy.agg(lambda a: (a > 0.3).sum())["plain-20", "none"]
-    assert trains[0.1] == 1 and trains[0.3:].max() == 0
-    yield why, "first half of the prediction", lenet_bn, lenet, 20, 0.3, 0.1, "one"
+    reached = accuracy.max()["plain-20", "none"]
+    assert reached[0.3:].max() < 0.12
+    best = f"{reached[0.1]:.2f}"
+    yield why, "first half of the prediction", lenet_bn, lenet, 20, 0.3, 0.1, best
 
     shown = mean.map("{:.2f}".format)
     gain = (mean["LeNet", "batch"] - mean["LeNet", "none"]).map("{:.2f}".format)
     deep = [shown["plain-20", norm, 0.01] for norm in ("batch", "none", "once")]
-    yield why, "second half holds", gain[0.3], 0.3, gain[0.01], 0.01, 20, 0.01, *deep[:2]
+    yield why, "second half holds", gain[0.3], 0.3, gain[0.01], 0.01, 5, 20, 0.01, *deep[:2]
     lenet = shown["LeNet", "once", 0.01], shown["LeNet", "batch", 0.01]
     lost = accuracy.agg(lambda a: (a == 0.1).sum())[:, "once", 0.3].sum()
     best = [mean[network, "batch"].idxmax() for network in ("LeNet", "plain-20")]
@@ -152,7 +153,7 @@ def noise():
     points = round(100 * (float(clean[0.1]) - float(noisy[0.1])))
     high = 1, noisy[1.0], clean[1.0], 0.1, points, noisy[0.1], clean[0.1]
     low = 0.01, noisy[0.01], none[0.01], clean[0.01]
-    yield "05_why_it_works", "no better than the one without", *high, *low
+    yield "05_why_it_works", "noisy network would be no better", *high, *low
     epochs, seeds = ABOUT["noise"]["epochs"], ABOUT["noise"]["seeds"]
     yield "05_why_it_works", "with batch normalization and the noise", 20, epochs, seeds
 
@@ -165,7 +166,7 @@ def noise_controls():
     rates = (1.0, 0.1, 0.01)
     noisy = [a[lr, "batch and noise"] for lr in rates for a in (off, on)]
     clean = [off[lr, "batch"] for lr in rates]
-    alone = off[0.01, "noise"], off[0.01, "noise"], off[0.01, "batch and noise"]
+    alone = off[0.01, "noise"], off[0.01, "batch and noise"]
     text = *noisy[:2], 1, *noisy[2:4], 0.1, *noisy[4:], 0.01, *clean, 0.01, *alone
     yield "05_why_it_works", "both objections", *text
 
@@ -220,7 +221,9 @@ def ghost_batches():
     yield why, "ghost batches", sizes[0], *train.index, 8, about["images"], about["epochs"]
     text = *(f"{train[size]:.3f}" for size in (16, 256)), about["seeds"]
     text = *text, *(f"{loss[size]:.2f}" for size in (16, 256))
-    text = *text, *(f"{test[size]:.3f}" for size in (256, 16)), about["seeds"], "one", 64
+    best = experiments.load("ghost_batches").groupby(["size", "seed"]).test_loss.min()
+    text = *text, *(f"{best[size].mean():.2f}" for size in (16, 256)), "one"
+    text = *text, *(f"{test[size]:.3f}" for size in (256, 16)), about["seeds"], 64
     yield why, "fits the training images less closely", *text
 
 
