@@ -135,6 +135,8 @@ def onednn(batch, int8=False):
     last layer remains float32: quantized too, it fails as soon as MXNet keeps memory between
     calls, and a graph that keeps none quantizes all weights anew in each call.
     """
+    import d2lutils  # before MXNet: sets its threads
+
     import mxnet as mx
     from mxnet.contrib.quantization import quantize_model_mkldnn
 
