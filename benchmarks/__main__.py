@@ -26,7 +26,7 @@ RESULTS = HERE / "RESULTS.md"
 OPENING = """# Measured
 
 Written by `make bench`; one section alone: `.venv/bin/python benchmarks TOPIC`. Contenders run in processes of their own,
-in turn, round after round, on a machine that does nothing else. A row gives medians over the rounds; "first row / this"
+in turn, round after round. The machine is a shared one: nothing else ran here, but neighbours may have. A row gives medians over the rounds; "first row / this"
 is the first row's first figure divided by this row's, round by round: its median, and the smallest and largest. So for
 images/s more than 1 says that the first row is faster, for ms that it is slower.
 

@@ -164,7 +164,7 @@ TABLES = [
                 "and outer products": Contender(function, ("outer_products", shape)),
                 "`nn.BatchNorm`": Contender(gluon, (shape,)),
                 "PyTorch's `BatchNorm2d`": Contender(pytorch, (shape,), "peers"),
-                "limit of the memory": Contender(copies, (shape,), "peers"),
+                "copies of the array": Contender(copies, (shape,), "peers"),
             },
         )
         for shape in ((128, 64, 14, 14), (128, 6, 24, 24))

@@ -24,6 +24,10 @@ NOTICED = 90  # seconds after which the load average of a minute shows a neighbo
 CHOSEN = ("OMP_NUM_THREADS", "GOMP_SPINCOUNT")  # each contender chooses its own
 
 
+class CannotRun(Exception):
+    """What a contender raises when this machine cannot run it: its message stands in its row."""
+
+
 @dataclass
 class Contender:
     """One row: a function of the topic's file, its arguments, and where it runs."""
@@ -173,6 +177,8 @@ def _serve(topic, function, arguments):
         answers.write("{}\n")
         for _ in sys.stdin:
             answers.write(json.dumps(play()) + "\n")
+    except CannotRun as reason:
+        answers.write(json.dumps({"error": str(reason)}) + "\n")
     except Exception as error:
         answers.write(
             json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())[:200]}) + "\n"
@@ -181,5 +187,6 @@ def _serve(topic, function, arguments):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(HERE))
-    _serve(*sys.argv[1:])
+    import side_by_side  # as the topic imports it: the same classes
+
+    side_by_side._serve(*sys.argv[1:])

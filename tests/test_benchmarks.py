@@ -23,6 +23,10 @@ def counts(start):
 def fails():
     raise RuntimeError("no\\nluck")
 
+def refuses():
+    from side_by_side import CannotRun
+    raise CannotRun("not on this machine")
+
 def sleeps():
     time.sleep(60)
 
@@ -34,6 +38,7 @@ def dies(after):
 
 def counts(): ...
 def fails(): ...
+def refuses(): ...
 def sleeps(): ...
 def dies(): ...
 
@@ -82,10 +87,11 @@ def test_a_table_without_a_neighbour_does_not_wait(toy, monkeypatch):
     assert len(toy.measure("toy", Table("title", "text", rows, rounds=1))["a"]) == 1
 
 
-def test_a_contender_that_fails_says_why_and_holds_up_nobody(toy):
+def test_a_contender_that_fails_says_why_and_holds_up_nobody(toy, capfd):
     rows = {
         "good": Contender(counts, (1,)),
         "fails": Contender(fails),
+        "refuses": Contender(refuses),
         "sleeps": Contender(sleeps),
         "dies": Contender(dies, (1,)),
     }
@@ -93,6 +99,9 @@ def test_a_contender_that_fails_says_why_and_holds_up_nobody(toy):
     results = toy.measure("toy", table)
     assert len(results["good"]) == 2
     assert results["fails"] == "RuntimeError: no luck"
+    assert results["refuses"] == "not on this machine"
+    printed = capfd.readouterr().err
+    assert "no\nluck" in printed and "CannotRun" not in printed
     assert results["sleeps"] == "died, or took over 2 s"
     assert results["dies"].startswith("StopIteration")
     assert "| fails | RuntimeError: no luck |  |  |" in markdown(table, results)
