@@ -632,7 +632,7 @@ def _hybridized(trial, make):
 
 @exercise(
     "7.6a",
-    "Zoo: every layer takes the same",
+    "Zoo: no slow layer anywhere",
     hints=(
         "When the second clock is read, is the output of the layer there already?",
         "Between X = layer(X) and the second time.perf_counter() there belongs npx.waitall().",
@@ -740,7 +740,10 @@ class _Compiled(_Sleeper):
             "After hybridize() the first call records the graph and reserves memory. The network "
             "that is timed first pays for that. When it is timed again, nothing is left to record.",
         ),
-        "c": (False, "Ten calls are few, but the same happens each time, and always to the first."),
+        "c": (
+            False,
+            "Ten calls are few, and the numbers jump. But chance would jump to both sides of 1.",
+        ),
         "d": (False, "Both times it is the same network, with the same number of threads."),
     },
 )

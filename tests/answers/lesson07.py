@@ -532,7 +532,7 @@ WRONG = {
     ],
     "first_call_timed": [
         (("a", warmed()), "npx.waitall() is there"),
-        (("c", warmed()), "always to the first"),
+        (("c", warmed()), "both sides of 1"),
         (("d", warmed()), "the same network"),
         (("b", warmed(first=())), "A first call is still"),
         (("b", warmed(first=(0,))), "A first call is still"),
