@@ -123,8 +123,7 @@ def lines_that_wait(trial, lines):
             raise Wrong(
                 f"line {number}",
                 "Does this line need a number to go on, or only an array that may be filled later?",
-                "it waits" if number in found else "it does not wait",
-                "the other",
+                "you say that it waits" if number in found else "you say that it does not wait",
             )
         trial.holds(f"line {number}: {reason}", True, "")
 
