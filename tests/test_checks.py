@@ -10,11 +10,12 @@ import time
 
 import d2lutils
 from d2lutils import checks as check
-from d2lutils.checks import engine
+from d2lutils.checks import engine, lesson07
 
 import numpy
 import pytest
 from mxnet import autograd, gluon, init, np, npx
+from mxnet.base import _LIB
 from mxnet.gluon import Block, nn
 
 ANSWERS = {lesson: importlib.import_module(f"answers.lesson{lesson}") for lesson in check.LESSONS}
@@ -259,6 +260,23 @@ def test_small_numbers_with_zeros_between_commas():
 def test_a_value_that_is_no_number_or_too_long_gets_a_sentence(say, name, value):
     said = say(NAMES[name], *[value] * len(RIGHT[name][0]))
     assert NAMES[name].state == "not right yet" and "hint 1 of 3" in said
+
+
+# --- checks with a stopwatch ---
+
+
+def test_a_disturbed_measurement_gives_no_verdict(say, monkeypatch):
+    sleep, calls = time.sleep, iter(range(10**6))
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds * (1 + next(calls) % 3)))
+    said = say(check.raced, RIGHT["raced"][0][0])
+    assert check.raced.state == "not checked yet" and "disturb the measurement" in said
+
+
+def test_waits_are_no_longer_counted_after_the_check(say):
+    before = [getattr(_LIB, name) for name in lesson07.WAITING]
+    for function in (RIGHT["waits_removed"][0][0], failing):
+        say(check.waits_removed, function)
+    assert before == [getattr(_LIB, name) for name in lesson07.WAITING]
 
 
 # --- the engine ---

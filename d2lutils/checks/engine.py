@@ -45,6 +45,10 @@ class Wrong(Exception):
         self.what, self.hint, self.seen, self.expected = what, hint, seen, expected
 
 
+class Unsettled(Exception):
+    """The machine, not the answer, is the reason why there is no verdict."""
+
+
 class TimeUp(BaseException):
     """Not an Exception, so that a learner's `except Exception` does not catch it.
 
@@ -63,7 +67,8 @@ class TimeUp(BaseException):
 class Exercise:
     """A check: called with a learner's answers, it prints the verdict and what it tested.
 
-    test(trial, *answers) returns if everything is right, and raises Unanswered or Wrong otherwise.
+    test(trial, *answers) returns if everything is right, and raises Unanswered, Wrong or Unsettled
+    otherwise.
     hints: the second and the third; the first one depends on what went wrong. options: a dictionary
     from letters to pairs (is it right, why); with options, the first answer is a letter.
     """
@@ -85,6 +90,8 @@ class Exercise:
         except Wrong as wrong:
             self.hints[0] = wrong.hint or self.hints[1]
             self._say("not right yet", _report(trial, wrong) + f"\n  {self._hint(1)}")
+        except Unsettled as reason:
+            self._say("not checked yet", _report(trial) + f"\n  {_wrapped(str(reason))}")
         except TimeUp:
             self._say(
                 "not checked yet",
