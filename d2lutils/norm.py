@@ -70,7 +70,7 @@ class BatchNorm(nn.Block):
         self.moving_var = self.params.get("moving_var", init="ones", **fixed)
 
     def forward(self, X):
-        _, C, *positions = self.gamma.shape
+        _, C, *positions = self.gamma.shape  # what the shape of X must fit
         if X.ndim != len(self.gamma.shape) or X.shape[1] != C:
             expected = f"(N, {C}, H, W)" if positions else f"(N, {C})"
             raise ValueError(f"BatchNorm expects an input of shape {expected}, not {X.shape}.")

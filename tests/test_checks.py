@@ -817,6 +817,20 @@ def test_the_summary_lists_what_is_done(capsys, lesson):
     assert [e.number for e in found.values() if f" {e.number} " not in out] == []
 
 
+@pytest.mark.parametrize("length", [1, 41, 42, 90])
+def test_the_summary_has_room_for_every_title(capsys, monkeypatch, length):
+    found = list(check.exercises("01").values())
+    for exercise in found:
+        monkeypatch.setattr(exercise, "done", False)
+        monkeypatch.setattr(exercise, "state", "not answered yet")
+    monkeypatch.setattr(found[0], "title", "T" * length)
+    check.summary("01")
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert f" {'T' * length} " in lines[0]
+    columns = {line.index("not answered yet") for line in lines}
+    assert len(columns) == 1, "the states should stand in one column"
+
+
 def test_a_summary_of_an_unknown_lesson(capsys):
     check.summary(1)
     assert "no lesson 1" in capsys.readouterr().out

@@ -96,7 +96,7 @@ def learning_rates():
     yield scratch, "## 8. LeNet", times
     yield scratch, "constant rate", plain, normalized
     yield scratch, "recorded in", len(rates)
-    yield scratch, "neither works", rates[0], epochs, plain, far_too_much
+    yield scratch, "neither works", plain, far_too_much
     yield scratch, "your own layer: LeNet", normalized, times
     for kind in ("exercises", "solutions"):
         text = "constant rate of", plain, too_much, normalized, far_too_much

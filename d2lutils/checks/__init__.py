@@ -36,6 +36,7 @@ def summary(lesson=None):
     found = exercises(lesson).values()
     done = sum(exercise.done for exercise in found)
     print(f"Exercises {lesson}: {done} of {len(found)} done")
+    width = max(42, *(len(exercise.title) + 1 for exercise in found))
     for exercise in found:
         mark, state = ("x", "right") if exercise.done else (" ", exercise.state)
-        print(f"  [{mark}] {exercise.number:<5}{exercise.title:<42}{state}")
+        print(f"  [{mark}] {exercise.number:<5}{exercise.title:<{width}}{state}")

@@ -25,7 +25,7 @@ NO_GAMMA = "These are the normalized values. gamma and beta come after them."
 def batch_by_hand(trial, numbers):
     """numbers: the eight numbers of the output, in the order of the input, flat or nested."""
     X = numpy.array([5.0, 5, 5, 11, 5, 5, 5, -1])
-    gamma, beta = 4, 1
+    gamma, beta = 10, 1  # so that no two of the mistakes below agree
     if isinstance(numbers, str):
         numbers = trial.numbers("eight numbers", numbers)
     Y = trial.array("eight numbers", numbers, shape=None)
@@ -39,8 +39,12 @@ def batch_by_hand(trial, numbers):
     mistakes = [
         (NO_GAMMA, X_hat),
         ("beta is missing: add 1 at the end.", gamma * X_hat),
-        ("gamma is missing: multiply by 4 before you add beta.", X_hat + beta),
-        ("gamma is 4 and beta is 1, not the other way round.", X_hat + gamma),
+        (f"gamma is missing: multiply by {gamma} before you add beta.", X_hat + beta),
+        (f"gamma is {gamma} and beta is {beta}, not the other way round.", X_hat + gamma),
+        (
+            f"gamma is no variance: the factor is {gamma} itself, not its root.",
+            gamma**0.5 * X_hat + beta,
+        ),
         (NO_ROOT, gamma * centred / X.var() + beta),
         (NO_ROOT, centred / X.var()),
         ("So far only the mean is subtracted: divide by the standard deviation.", centred),
@@ -58,6 +62,8 @@ def batch_by_hand(trial, numbers):
         ("Average over the positions too: one mean for all eight.", gamma * by_pixel + beta),
     ]
     hint = next((its for its, wrong in mistakes if numpy.allclose(Y, wrong, atol=0.02)), None)
+    if not hint and numpy.allclose(abs(Y), abs(gamma * X_hat + beta), atol=0.02):
+        hint = "Only a sign is wrong. Which numbers are below the mean?"
     steps = "Subtract the mean of the channel, divide by its standard deviation, scale, shift."
     trial.equal("their mean is beta", Y.mean(), beta, hint or steps)
     trial.equal("their standard deviation is gamma", Y.std(), gamma, hint or steps)
@@ -142,8 +148,9 @@ def layer_norm(trial, function):
                 context=autograd.train_mode,
                 hints={
                     "Exceeds input": "Axes written as numbers fit one shape only: X has 2 axes or 4.",
-                    "broadcast": "Now the means belong to examples, gamma and beta to channels: "
-                    "which two shapes meet here?",
+                    "broadcast": "Which two shapes meet here? keepdims=True keeps an averaged axis, "
+                    "with length 1, so that a mean of each example fits X. gamma and beta fit as "
+                    "they are.",
                 },
             ),
             X_hat,
@@ -288,19 +295,19 @@ def largest_rate(trial, largest_without, largest_with):
         below = trains.index[trains.index < works].max()
         above = trains.index[trains.index > works].min()
         trial.holds(
-            f"{name} batch normalization: not too careful",
+            f"{name} batch normalization: not too small",
             rate > (works + below) / 2,
-            f"At {works:g} all {seeds} recorded runs train.",
+            f"A larger rate also trains with all {seeds} seeds: measure at the next ones.",
             f"{rate:g}",
-            f"nearer to the largest rate at which all {seeds} train",
+            f"the largest rate at which all {seeds} recorded runs train",
         )
         trial.holds(
-            f"{name} batch normalization: not too bold",
+            f"{name} batch normalization: not too large",
             rate < (works + above) / 2,
             f"At {above:g} only {trains[above]} of {seeds} recorded runs train. One run is not "
             "a result: what trains once may fail with other seeds.",
             f"{rate:g}",
-            f"nearer to the largest rate at which all {seeds} train",
+            f"the largest rate at which all {seeds} recorded runs train",
         )
 
 
@@ -401,14 +408,16 @@ def group_norm(trial, group_norm, group_norm_backward):
                 ("gamma multiplies X_hat, not X.", (g * x).sum(axis=axes, keepdims=True)),
             ],
         )
-        scale = float64(gamma)
+        scale, m = float64(gamma), rows.shape[2]
         dX_hat, unscaled_rows = (scale * g).reshape(rows.shape), g.reshape(rows.shape)
         late = backward(unscaled_rows, rows, std, (2,)).reshape(X.shape)
+        dX_rows = backward(dX_hat, rows, std, (2,))
+        counts = X.size, X.size // C, X[0].size, 3 * 2, C // groups, C, N  # mistaken for m
         trial.equal(
             f"dX agrees with the derivative, {here}",
             result[0],
-            backward(dX_hat, rows, std, (2,)).reshape(X.shape),
-            "dX is the line of exercise 1.4, where the numbers of a group share a mean.",
+            dX_rows.reshape(X.shape),
+            "dX is the line of exercise 1.4, with means over the numbers of a group.",
             [
                 (
                     "gamma differs among the channels of a group: multiply dY by it first, then "
@@ -419,6 +428,14 @@ def group_norm(trial, group_norm, group_norm_backward):
                 *(
                     (hint, wrong.reshape(X.shape))
                     for hint, wrong in backward_mistakes(dX_hat, rows, std, (2,))
+                ),
+                *(
+                    (
+                        "The sums are divided by a wrong count: C / groups * H * W numbers share a mean.",
+                        ((dX_hat - (dX_hat - std * dX_rows) * m / count) / std).reshape(X.shape),
+                    )
+                    for count in counts
+                    if count != m
                 ),
                 (
                     NO_EPS,

@@ -122,6 +122,16 @@ def gn_backward(dY, X, gamma, groups, eps, first=True, line=backward, keepdims=F
     return dX if first else scale * dX, dgamma, dbeta
 
 
+def divided_by(count):
+    """The line of exercise 1.4 with a wrong number of values that share a mean."""
+
+    def line(g, x, s, axes):
+        sums = g.sum(axis=axes, keepdims=True) + x * (g * x).sum(axis=axes, keepdims=True)
+        return (g - sums / count(x)) / s
+
+    return line
+
+
 def gn_backward_by_autograd(dY, X, gamma, groups, eps):
     X, gamma, beta = X.copy(), gamma.copy(), np.zeros_like(gamma)
     for v in (X, gamma, beta):
@@ -225,9 +235,9 @@ def detached(values):
 
 RIGHT = {
     "batch_by_hand": [
-        ([1, 1, 1, 9, 1, 1, 1, -7],),
-        (np.array([[[1, 1], [1, 9]], [[1, 1], [1, -7]]]),),
-        ([np.array([1, 1, 1, 9]), np.array([1, 1, 1, -7])],),
+        ([1, 1, 1, 21, 1, 1, 1, -19],),
+        (np.array([[[1, 1], [1, 21]], [[1, 1], [1, -19]]]),),
+        ([np.array([1, 1, 1, 21]), np.array([1, 1, 1, -19])],),
     ],
     "what_comes_out": [("c",), (" (C) ",)],
     "layer_norm": [(ln(),), (ln_by_loop,), (ln_flat,), (ln_of_mxnet,)],
@@ -258,10 +268,13 @@ RIGHT = {
 WRONG = {
     "batch_by_hand": [
         (([0, 0, 0, 2, 0, 0, 0, -2],), "gamma and beta come after"),
-        (([1, 1, 1, 8.48, 1, 1, 1, -6.48],), "biased"),
-        (([9, 1, 1, 1, -7, 1, 1, 1],), "look at the order"),
+        (([1, 1, 1, 19.71, 1, 1, 1, -17.71],), "biased"),
+        (([1, 1, 1, 7.32, 1, 1, 1, -5.32],), "gamma is no variance"),
+        (([1, 1, 1, 11, 1, 1, 1, -9],), "Average over the positions"),
+        (([1, 1, 1, 21, 1, 1, 1, 19],), "Only a sign is wrong"),
+        (([21, 1, 1, 1, -19, 1, 1, 1],), "look at the order"),
         (([2, 2, 2, 2, 2, 2, 2, 2],), "scale, shift"),
-        (([1, 1, 1, 9, 1, 1, 1],), "Two images of 2 x 2"),
+        (([1, 1, 1, 21, 1, 1, 1],), "Two images of 2 x 2"),
         (([[1, 1], [7]],), "array of numbers"),
     ],
     "what_comes_out": [(("a",), "skewed"), (("b",), "squared"), (("d",), "other way round")],
@@ -271,7 +284,7 @@ WRONG = {
         ((ln(affine=lambda Z, g, b: g.mean() * Z + b.mean()),), "belong to the channels"),
         ((ln(affine=lambda Z, g, b: g.detach() * Z + b),), "back to gamma"),
         ((ln(affine=lambda Z, g, b: g * Z + np.array(b.asnumpy())),), "back to beta"),
-        ((lambda X, g, b, e: g * (X - X.mean(axis=1)) + b,), "which two shapes"),
+        ((lambda X, g, b, e: g * (X - X.mean(axis=1)) + b,), "fits X"),
         ((lambda *a: ln()(*a).asnumpy(),), "That is a NumPy array"),
         ((ln_in_place,), "makes a new one"),
         ((ln_filled,), "no array may be overwritten"),
@@ -289,10 +302,10 @@ WRONG = {
         ),
     ],
     "largest_rate": [
-        ((0.03, 1), "recorded runs train"),
+        ((0.03, 1), "A larger rate also trains"),
         ((0.3, 1), "One run is not"),
         ((0.99, 1), "One run is not"),
-        ((0.1, 0.1), "recorded runs train"),
+        ((0.1, 0.1), "A larger rate also trains"),
         ((0.1, 2.99), "One run is not"),
         (([0.1, 0.3], 1), "One number"),
     ],
@@ -305,6 +318,8 @@ WRONG = {
         ((gn, lambda *a: tuple(gn_backward(*a)[i] for i in (0, 2, 1))), "Check the order"),
         ((gn, lambda dY, X, g, n, e: gn_backward(dY, X, g, n, 0)), "dgamma sums"),
         ((gn, lambda *a: (a[0], *gn_backward(*a)[1:])), "exercise 1.4"),
+        ((gn, lambda *a: gn_backward(*a, line=divided_by(lambda x: len(x) * 6))), "a wrong count"),
+        ((gn, lambda *a: gn_backward(*a, line=divided_by(lambda x: 6))), "a wrong count"),
         ((gn, lambda dY, X, *a: batch_norm_backward(dY, X, a[0], a[-1])), "dgamma sums"),
     ],
     "moving_variance": [
