@@ -168,7 +168,10 @@ def with_each_callable(name):
 
 
 TAKING_CALLABLES = [name for name in NAMES if any(callable(a) for a in RIGHT[name][0])]
-RETURNING_WORDS = {"diagnosed", "decay_everywhere"}  # a word, a trainer: no numbers that could be NaN or of another shape
+RETURNING_WORDS = {
+    "diagnosed",
+    "decay_everywhere",
+}  # a word, a trainer: no numbers that could be NaN or of another shape
 
 
 @pytest.mark.parametrize("kind", CALLABLE)

@@ -39,6 +39,7 @@ def one_unit(trial, second, at_double, squared_length, rate_at_double):
             ("4 and 3 are the other way round: 3 * 8 + 4 * second = 0.", -32 / 3),
         ],
         tolerance=ROUNDED,
+        secret=True,
     )
     what = "the gradient at (6, 8)"
     trial.equal(
@@ -54,6 +55,7 @@ def one_unit(trial, second, at_double, squared_length, rate_at_double):
             ("Mind the sign: it has the direction of the gradient at (3, 4).", (-4, 3)),
         ],
         tolerance=ROUNDED,
+        secret=True,
     )
     trial.equal(
         "the squared length after the step",
@@ -69,6 +71,7 @@ def one_unit(trial, second, at_double, squared_length, rate_at_double):
             ("That adds the lengths. Pythagoras adds their squares.", 100),
         ],
         tolerance=ROUNDED,
+        secret=True,
     )
     trial.equal(
         "the learning rate at (6, 8) that turns the weights as far",
@@ -86,6 +89,7 @@ def one_unit(trial, second, at_double, squared_length, rate_at_double):
             ("How many times as large is not the question: the rate is. Before, it was 0.5.", 4),
         ],
         tolerance=ROUNDED,
+        secret=True,
     )
 
 
@@ -248,6 +252,7 @@ def unit_length(trial, function, rate, decay):
             ("That is how many times as large it is. Before, it was 0.1.", 9),
         ],
         tolerance=ROUNDED,
+        secret=True,
     )
     trial.equal(
         "the decay for weights three times as long",
@@ -266,6 +271,7 @@ def unit_length(trial, function, rate, decay):
             ("That is rate * decay. Divide by the new rate.", 0.001),
         ],
         tolerance=ROUNDED,
+        secret=True,
     )
 
 
@@ -357,10 +363,17 @@ def decay_as_schedule(trial, function, steps):
         [
             ("The rate grows by 1 / rho ** 2 at each step, not by 1 / rho.", 2 * right),
             ("That many steps make it e times as large.", 1 / growth),
-            ("The factor is 1 - rate * decay: the rate 0.1 is missing.", right / 10),
-            ("The factor is 1 - rate * decay: the decay 0.0005 is missing.", right * 0.0005),
+            (
+                "The factor is 1 - rate * decay: the rate 0.1 is missing.",
+                math.log(10) / (-2 * math.log(1 - 0.0005)),
+            ),
+            (
+                "The factor is 1 - rate * decay: the decay 0.0005 is missing.",
+                math.log(10) / (-2 * math.log(0.9)),
+            ),
         ],
         tolerance=ROUNDED,
+        secret=True,
     )
 
 
@@ -458,6 +471,11 @@ def _standardized(trial, make, channels, in_channels, size):
         "It is the convolution with (weight - mean) / sqrt(var + eps), for each output channel.",
         [(hint, _convolved(x, kernel)) for hint, kernel in kernels],
     )
+    trial.holds(
+        f"{where}: the weight itself is what it was",
+        numpy.allclose(trial.call(lambda: float64(weight.data())), w, rtol=1e-6),
+        "Do not write into the weight: compute its standardized form anew at each call.",
+    )
     dW = numpy.einsum("nohw,nchwij->ocij", g, _windows(x))  # with respect to the standardized ones
     dX = _convolved(g, (centred / std)[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
     expected = backward(dW, centred / std, std, axes)
@@ -501,11 +519,6 @@ def _standardized(trial, make, channels, in_channels, size):
             dX,
             "Is X used as it is?",
         )
-        trial.holds(
-            f"{where}: the weight itself is what it was{way}",
-            numpy.allclose(trial.call(lambda: float64(weight.data())), w, rtol=1e-6),
-            "Do not write into the weight: compute its standardized form at each call.",
-        )
 
 
 def _windows(x):
@@ -547,7 +560,7 @@ def paired_or_not(trial, function, ghost, paper, loss_settled, accuracy_settled)
             b = 0.83 + common[:m] + trial.rng.normal(0, 0.02, m)
             right, mistakes = _t_values(a, b, paired)
             values = numpy.sort([right, *(value for _, value in mistakes)])
-            if numpy.diff(values).min() > 0.02 * numpy.abs(values).max():
+            if (numpy.diff(values) > 0.01 * numpy.abs(values[1:])).all():
                 break
         trial.equal(
             f"{name}: t",
@@ -703,26 +716,22 @@ def decay_everywhere(trial, hypothesis_a, function):
         groups |= {
             name: False for name in ("gamma and beta", "the biases", "the last layer's weights")
         }
+        after = {n: float64(p.data()) for n, p in net.collect_params().items()}
         for group, decays in groups.items():
             names = [n for n in gradients if _group(net, n) == group]
-            factor = 1 - lr * decay if decays else 1
-            found, right, other, shrunk = (
-                numpy.concatenate([array(n).ravel() for n in names])
-                for array in (
-                    lambda n: float64(net.collect_params()[n].data()),
-                    lambda n, f=factor: f * before[n] - lr * gradients[n],
-                    lambda n: before[n] - lr * gradients[n],
-                    lambda n: (1 - lr * decay) * before[n] - lr * gradients[n],
-                )
+            found, w, g = (
+                numpy.concatenate([arrays[n].ravel() for n in names])
+                for arrays in (after, before, gradients)
             )
+            kept, shrunk = w - lr * g, (1 - lr * decay) * w - lr * g
             trial.equal(
                 f"rate {lr:g}, decay {decay:g}: {group} " + ("decay" if decays else "do not decay"),
                 found,
-                right,
+                shrunk if decays else kept,
                 "After a step they should be (1 - lr * decay) * w - lr * gradient."
                 if decays
                 else "After a step they should be w - lr * gradient.",
-                [("These should decay: their wd_mult is 1.", other)]
+                [("These should decay: their wd_mult is 1.", kept)]
                 if decays
                 else [
                     (f"The symptom is still there: {group} decay. Set their wd_mult to 0.", shrunk)
