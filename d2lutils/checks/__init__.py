@@ -8,7 +8,14 @@ answer, however wrong, makes a check raise an error.
 from . import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06
 from .engine import Exercise, hint
 
-LESSONS = {"01": lesson01, "02": lesson02, "03": lesson03, "04": lesson04, "05": lesson05, "06": lesson06}
+LESSONS = {
+    "01": lesson01,
+    "02": lesson02,
+    "03": lesson03,
+    "04": lesson04,
+    "05": lesson05,
+    "06": lesson06,
+}
 
 
 def exercises(lesson):
