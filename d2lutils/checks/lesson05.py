@@ -734,7 +734,8 @@ def decay_everywhere(trial, hypothesis_a, function):
                 [("These should decay: their wd_mult is 1.", kept)]
                 if decays
                 else [
-                    (f"The symptom is still there: {group} decay. Set their wd_mult to 0.", shrunk)
+                    (f"The symptom is still there: {group} decay. Set their wd_mult to 0.", shrunk),
+                    ("These should still be trained, without decay: give them to the trainer.", w),
                 ],
                 tolerance=1e-4,
             )

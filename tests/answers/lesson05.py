@@ -375,6 +375,11 @@ def decay_forgotten(net, lr, decay):
     return gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
 
 
+def convolutions_alone(net, lr, decay):
+    parameters = [p for p in net.collect_params().values() if is_convolution(p)]
+    return gluon.Trainer(parameters, "sgd", {"learning_rate": lr, "wd": decay})
+
+
 def half_the_rate(net, lr, decay):
     return by_wd_mult(net, lr / 2, decay)
 
@@ -583,6 +588,7 @@ WRONG = {
         (("c", decaying(lambda p: p.name.endswith("weight"))), "last layer's weights decay"),
         (("c", decaying(lambda p: False)), "These should decay"),
         (("c", decay_forgotten), "These should decay"),
+        (("c", convolutions_alone), "should still be trained"),
         (("c", half_the_rate), "After a step they should be"),
         (("c", lambda net, lr, decay: net), "return gluon.Trainer"),
     ],
