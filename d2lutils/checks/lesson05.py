@@ -126,7 +126,7 @@ def _path(problem, weights, rates, decay=0.0):
 
 
 def _same_path(trial, what, found, expected, hint):
-    """Note that two results of `_path` agree."""
+    """Note that two results of `_path` agree: evidence for the learner, whose numbers are right."""
     for which, one, other in zip(("losses", "directions at the end"), found, expected):
         trial.equal(f"{what}: the same {which}", one, other, hint)
 
@@ -488,7 +488,7 @@ def _standardized(trial, make, channels, in_channels, size):
             f"{where}: the output in a training step{way}",
             step.Y,
             right,
-            "In a training step it should be the same.",
+            "In a training step it should be the same: the weights are standardized in both modes.",
         )
         trial.equal(
             f"{where}: the gradient with respect to the weight{way}",
@@ -517,7 +517,7 @@ def _standardized(trial, make, channels, in_channels, size):
             f"{where}: the gradient with respect to the input{way}",
             step.dX,
             dX,
-            "Is X used as it is?",
+            "No gradient should be lost on the way to X: is X detached, or converted to NumPy?",
         )
 
 

@@ -199,6 +199,25 @@ class Overwriting(nn.Conv2D):
         return super().forward(X)
 
 
+class OnlyPredicting(nn.Conv2D):
+    """Standardizes in prediction mode alone."""
+
+    def __init__(self, channels, in_channels):
+        settings = {"padding": 1, "use_bias": False, "in_channels": in_channels}
+        super().__init__(channels, kernel_size=3, **settings)
+
+    def hybrid_forward(self, F, X, weight, bias=None):
+        kernel = weight if autograd.is_training() else standardize(F, weight)
+        return super().hybrid_forward(F, X, kernel, bias)
+
+
+class Detaching(InForward):
+    """Its input gets no gradient."""
+
+    def forward(self, X):
+        return super().forward(X.detach())
+
+
 class mxnet_modules:  # what F is outside of hybridize()
     np = np
     npx = npx
@@ -554,6 +573,8 @@ WRONG = {
         ((kernel(with_var),), "zero, without a word"),
         ((kernel(paused),), "No gradient flows through mean and variance"),
         ((kernel(with_np),), "In hybrid_forward write F.np"),
+        ((OnlyPredicting,), "in both modes"),
+        ((Detaching,), "is X detached"),
         ((Overwriting,), "Do not write into the weight"),
         ((lambda c, i: Standardized(c, i, use_bias=True),), "use_bias=False"),
         ((lambda c, i: Standardized(c, 0),), "Pass in_channels on"),
@@ -571,7 +592,7 @@ WRONG = {
         (paired_with(0, t_unpaired_is(pooled)), "one common variance"),
         (paired_with(0, t_unpaired_is(errors_added)), "Variances add"),
         (paired_with(0, t_unpaired_is(not_divided)), "how many runs it comes from"),
-        (paired_with(0, lambda a, b, paired: 1.0), "divided by its standard error"),
+        (paired_with(0, lambda a, b, paired: 1000.0), "divided by its standard error"),
         (paired_with(1, "unpaired"), "the same weights"),
         (paired_with(2, "paired"), "nothing in common"),
         (paired_with(2, "perhaps"), '"paired" or "unpaired"'),
