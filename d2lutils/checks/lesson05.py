@@ -152,7 +152,15 @@ def unit_length(trial, function, rate, decay):
         spread = trial.rng.uniform(0.2, 3, (shape[0], *[1] * (len(shape) - 1)))
         w = spread * trial.rng.normal(0.3, 1, shape)
         lr = trial.rng.uniform(0.05, 0.5)
-        result = trial.call(function, np.array(w, dtype="float64"), lr)
+        result = trial.call(
+            function,
+            np.array(w, dtype="float64"),
+            lr,
+            hints={
+                "eduction axis": "A dense layer has two axes, a convolution four. All but the first "
+                "are tuple(range(1, w.ndim)).",
+            },
+        )
         weights, rates = trial.several(result, ("weights", "rates"))
         axes = tuple(range(1, w.ndim))
         length = numpy.sqrt((w**2).sum(axis=axes, keepdims=True))
@@ -303,7 +311,8 @@ def decay_as_schedule(trial, function, steps):
     }
     for name, rates in cases.items():
         T = len(rates)
-        result = trial.call(function, rates.tolist(), decay)
+        hints = {"'cumprod'": "MXNet's np has no cumprod, NumPy has: numpy.cumprod."}
+        result = trial.call(function, rates.tolist(), decay, hints=hints)
         what = f"{name}: the rates without decay"
         found = trial.numbers(what, result)
         factors = 1 - rates * decay
@@ -400,18 +409,23 @@ def standardized_convolution(trial, make):
         _standardized(trial, make, channels, in_channels, size)
 
 
-_SYMBOLS = {
-    "_Symbol": "hybridize() passes symbols in place of arrays. In hybrid_forward write F.np and F.npx "
-    "for np and npx, and use the weight that it is given, not self.weight.data().",
-    "shape cannot be inferred": "Pass in_channels on to nn.Conv2D: the shape of the weight has to be "
-    "known before the first image.",
+_AS_SYMBOL = (
+    "hybridize() passes symbols in place of arrays. In hybrid_forward write F.np and F.npx for np and "
+    "npx, and use the weight that it is given, not weight.data()."
+)
+_KNOWN_SHAPE = "Pass in_channels on to nn.Conv2D: the shape of the weight has to be known before the first image."
+_MESSAGES = {
+    "_Symbol": _AS_SYMBOL,
+    "must be Symbol": _AS_SYMBOL,
+    "shape cannot be inferred": _KNOWN_SHAPE,
+    "initialization was deferred": _KNOWN_SHAPE,
 }
 
 
 def _standardized(trial, make, channels, in_channels, size):
     X, dY = trial.normal(*size), trial.normal(size[0], channels, *size[2:])
-    block = trial.build(make, channels, in_channels, hints=_SYMBOLS)
-    trial.forward(block, X, hints=_SYMBOLS)
+    block = trial.build(make, channels, in_channels, hints=_MESSAGES)
+    trial.forward(block, X, hints=_MESSAGES)
     shape = (channels, in_channels, 3, 3)
     trained = [p for p in block.collect_params().values() if p.grad_req != "null"]
     where = f"{channels} channels from {in_channels}"
@@ -463,7 +477,7 @@ def _standardized(trial, make, channels, in_channels, size):
         kernels += [(per_pair, over((2, 3)))]
     x, g = float64(X), float64(dY)
     right = _convolved(x, centred / std)
-    alone = trial.forward(block, X, hints=_SYMBOLS)
+    alone = trial.forward(block, X, hints=_MESSAGES)
     trial.equal(
         f"{where}: the output",
         alone,
@@ -483,7 +497,7 @@ def _standardized(trial, make, channels, in_channels, size):
     for way in ("", ", hybridized"):
         if way:
             trial.call(lambda: block.hybridize() or 0)
-        step = trial.step(block, X, dY, hints=_SYMBOLS)
+        step = trial.step(block, X, dY, hints=_MESSAGES)
         trial.equal(
             f"{where}: the output in a training step{way}",
             step.Y,

@@ -64,6 +64,11 @@ def over_the_kernel(w, lr):
     return w / length, lr / length**2
 
 
+def four_axes(w, lr):
+    length = np.sqrt((w**2).sum(axis=(1, 2, 3), keepdims=True))
+    return w / length, lr / length**2
+
+
 def over_the_last(w, lr):
     length = np.sqrt((w**2).sum(axis=-1, keepdims=True))
     return w / length, lr / length**2
@@ -197,6 +202,20 @@ class Overwriting(nn.Conv2D):
         with autograd.pause():
             self.weight.set_data(standardize(mxnet_modules, self.weight.data()))
         return super().forward(X)
+
+
+class AroundALayer(nn.HybridBlock):
+    """Takes the weight of a layer inside: as an array, even if symbols are asked for."""
+
+    def __init__(self, channels, in_channels, **settings):
+        super().__init__()
+        settings = {"padding": 1, "use_bias": False, **settings}
+        self.layer = nn.Conv2D(channels, kernel_size=3, **settings)
+
+    def hybrid_forward(self, F, X):
+        kernel = standardize(mxnet_modules, self.layer.weight.data())
+        settings = {"kernel": (3, 3), "pad": (1, 1), "num_filter": len(kernel), "no_bias": True}
+        return F.npx.convolution(X, kernel, **settings)
 
 
 class OnlyPredicting(nn.Conv2D):
@@ -525,6 +544,7 @@ WRONG = {
     "unit_length": [
         ((whole, 0.9, 0.01 / 9), "length of all weights together"),
         ((over_the_kernel, 0.9, 0.01 / 9), "every axis but the first"),
+        ((four_axes, 0.9, 0.01 / 9), "a convolution four"),
         ((over_the_last, 0.9, 0.01 / 9), "every axis but the first"),
         ((like_a_normalization, 0.9, 0.01 / 9), "do not subtract the mean"),
         ((root_mean_square, 0.9, 0.01 / 9), "not their mean"),
@@ -550,6 +570,7 @@ WRONG = {
         ((of_products(lambda r, b, a, rho, t: r / a**2), 23_026), "one factor less"),
         ((of_products(lambda r, b, a, rho, t: r * a * b), 23_026), "has to grow"),
         ((of_products(lambda r, b, a, rho, t: r * rho ** -(2 * t + 1)), 23_026), "step to step"),
+        ((lambda rates, decay: np.cumprod(np.array(rates)), 23_026), "numpy.cumprod"),
         ((as_in_the_lesson, 23_026), "step to step"),
         ((by_products, 46_052), "not by 1 / rho"),
         ((by_products, 10_000), "e times as large"),
@@ -573,6 +594,8 @@ WRONG = {
         ((kernel(with_var),), "zero, without a word"),
         ((kernel(paused),), "No gradient flows through mean and variance"),
         ((kernel(with_np),), "In hybrid_forward write F.np"),
+        ((lambda c, i: AroundALayer(c, i, in_channels=i),), "not weight.data()"),
+        ((AroundALayer,), "Pass in_channels on"),
         ((OnlyPredicting,), "in both modes"),
         ((Detaching,), "is X detached"),
         ((Overwriting,), "Do not write into the weight"),
