@@ -207,7 +207,7 @@ class Overwriting(nn.Conv2D):
 class AroundALayer(nn.HybridBlock):
     """Takes the weight of a layer inside: as an array, even if symbols are asked for."""
 
-    def __init__(self, channels, in_channels, **settings):
+    def __init__(self, channels, inputs, **settings):
         super().__init__()
         settings = {"padding": 1, "use_bias": False, **settings}
         self.layer = nn.Conv2D(channels, kernel_size=3, **settings)
