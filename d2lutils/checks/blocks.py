@@ -90,7 +90,7 @@ class Tried:
         self.block = trial.build(make, like=X[:1], what=what, hints=hints)
         unused = [p for p in self.block.collect_params().values() if min(p.shape or (1,)) < 1]
         if unused:
-            hint = "A layer is made but never used: it does not even know the shape of its weights."
+            hint = "A layer is made but never used."
             raise Wrong("every layer is used", hint, f"not used: {unused[0].name}")
         trial.tie(self.block)
         self.trained, self.statistics, self.fixed = {}, {}, {}  # parameter: (kind, shape)

@@ -10,6 +10,10 @@ from .layers import CONTEXTS, RECORDED, by_channel, has_gradients, slips, unscal
 from .reference import affine, float64, gradients, normalize, per_channel, single
 from .words import REVERSED, ROOT, UNCALLED, UNSAVED
 
+ONE_COUNT_A_ROW = (
+    "means has a row for each part and a column for each channel, counts one number for each part: "
+    "counts.reshape(-1, 1) puts them into rows."
+)
 EIGHTH = 1 / 8  # of a standard deviation: what three passes over the images come close to
 
 
@@ -133,7 +137,11 @@ def merged(trial, function):
         between = (weights * (means - mean) ** 2).sum(axis=0)
         already_biased = "The variances are biased: multiply by counts, not by counts - 1."
         one_less = ((counts[:, None] - 1) * variances).sum(axis=0)
-        result = trial.call(function, single(means), single(variances), single(counts))
+        spread_unweighted = (
+            "The parts are not equally large: weight the spread of the means as well."
+        )
+        arguments = single(means), single(variances), single(counts)
+        result = trial.call(function, *arguments, hints={"broadcast": ONE_COUNT_A_ROW})
         found = trial.several(result, ("mean", "var"))
         trial.equal(
             f"the mean of everything, B = {B}, C = {C}",
@@ -167,10 +175,9 @@ def merged(trial, function):
                     "The parts are not equally large: weight the variances as well.",
                     variances.mean(axis=0) + between,
                 ),
-                (
-                    "The parts are not equally large: weight the spread of the means as well.",
-                    inside + means.var(axis=0),
-                ),
+                (spread_unweighted, inside + means.var(axis=0)),
+                (spread_unweighted, inside + ((means - mean) ** 2).mean(axis=0)),
+                (spread_unweighted, inside + ((means - mean) ** 2).sum(axis=0)),
                 (
                     "The parts are not equally large: weight both terms.",
                     (variances + (means - mean) ** 2).mean(axis=0),
@@ -236,6 +243,11 @@ def fold(trial, function):
                 scaled(g / numpy.sqrt(v)),
             ),
             (ROOT, scaled(g / (numpy.sqrt(v) + eps))),
+            (ROOT, scaled(g / numpy.sqrt(v) + eps)),
+            (
+                "The eps under the root is eps itself, not its square.",
+                scaled(g / (v + eps**2) ** 0.5),
+            ),
             (no_root, scaled(g / (v + eps))),
             (no_root, scaled(g / v)),
             ("A gamma can be negative and keeps its sign.", scaled(abs(s))),

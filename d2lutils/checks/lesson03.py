@@ -16,6 +16,12 @@ from .blocks import conv, relu
 from .engine import Wrong, choice, exercise
 
 CHANNELS = 64, 128, 256, 512  # of ResNet-34's stages
+PADDED = "Each 3x3 convolution has padding 1."
+STRIDED = "In F exactly one convolution has the strides, and the projection has them too."
+REASSIGNED = (
+    "An attribute that holds a layer takes no layer of another class: assign it once, with all that "
+    "belongs to it."
+)
 ENDS = {  # what else one makes of the end of a block
     "no shortcut": "The shortcut is missing: add the block's input (or its projection) to F.",
     "no ReLU": "The ReLU after the addition is missing.",
@@ -69,7 +75,7 @@ why_deeper_is_worse = choice(
         "b": (
             False,
             "44 plain layers have more than twice the parameters of 20 and fit worse; the residual "
-            "network has hardly more parameters than they have, and fits well.",
+            "network of 44 has hardly more parameters than the plain one, and fits well.",
         ),
         "c": (
             False,
@@ -176,7 +182,7 @@ def _same_with_all_shortcuts(trial, block_class, right, mistakes, c, wide):
     """Test block_class(c, projection, strides) with each shortcut; wide: its channels out."""
     inputs = wide + trial.integer(1, 3)
     channels = "4 * num_channels" if wide > c else "num_channels"
-    meet = f"Both parts of the sum need the same height and width, and {channels} channels."
+    meet = f"Both parts of the sum need the same height and width, and {channels} channels. "
     for case, settings, X in [
         ("identity", (False, 1), trial.normal(3, wide, 3, 4)),  # few numbers share a mean
         ("identity, by default", (), trial.normal(3, wide, 4, 3)),
@@ -185,10 +191,10 @@ def _same_with_all_shortcuts(trial, block_class, right, mistakes, c, wide):
         ("projection, stride 2", (True, 2), trial.normal(3, inputs, 5, 4)),
     ]:
         arguments = {"num_channels": c, **dict(zip(("projection", "strides"), settings))}
+        size = STRIDED if settings[1:] == (2,) else PADDED
+        hints = {"broadcast": meet + size, "Changing attribute type": REASSIGNED}
         try:
-            blocks.same(
-                trial, case, block_class, arguments, X, right, mistakes, hints={"broadcast": meet}
-            )
+            blocks.same(trial, case, block_class, arguments, X, right, mistakes, hints=hints)
         except Wrong as wrong:
             if not settings:  # with the same settings, said aloud, it was right
                 wrong.hint = "The text asks for projection=False, strides=1 as defaults."
@@ -245,7 +251,7 @@ class _Bottleneck(nn.Block):
         "the second normalization, but not the third: that is where the addition is.",
         "relu(bn1(conv1(X))), then relu(bn2(conv2(Y))), then bn3(conv3(Y)); add the shortcut, "
         "which is X or bn4(conv4(X)) with conv4 a 1x1 convolution to 4 * num_channels with the "
-        "strides; then relu.",
+        "strides; then relu. Only conv2 has padding, and only conv1 or conv2 has the strides.",
     ),
 )
 def bottleneck(trial, block_class):
@@ -522,6 +528,7 @@ def cifar_resnet(trial, make):
             X,
             [_cifar_resnet],
             mistakes,
+            shapes=f"How many blocks does a stage have? Depth 8 has one in each. {blocks.SHAPES}",
             hints={"exceeds input": "Pool over whatever is left: the check's images are 12x8."},
             what="Your function",
             initialized=False,

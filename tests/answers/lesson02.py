@@ -430,6 +430,7 @@ WRONG = {
         ((lambda m, v, n: merge(m, v, n)[::-1],), "mean first"),
         ((lambda m, v, n: merge(m, v, n)[0],), "return mean, var"),
         ((lambda m, v, n: (merge(m, v, n)[0], v),), "Compare the two shapes"),
+        ((lambda m, v, n: ((n * m).sum(axis=0) / n.sum(), v),), "counts.reshape(-1, 1)"),
         ((other_var(lambda m, v, w, mean: (w * v).sum(axis=0)),), "which adds to the variance"),
         ((other_var(lambda m, v, w, mean: v.mean(axis=0)),), "weight the variances"),
         ((other_var(lambda m, v, w, mean: (w * (m - mean) ** 2).sum(axis=0)),), "within the parts"),
@@ -446,6 +447,13 @@ WRONG = {
                 ),
             ),
             "spread of the means as well",
+        ),
+        *(
+            ((other_var(var_of),), "spread of the means as well")
+            for var_of in (
+                lambda m, v, w, mean: (w * v).sum(axis=0) + ((m - mean) ** 2).mean(axis=0),
+                lambda m, v, w, mean: (w * v).sum(axis=0) + ((m - mean) ** 2).sum(axis=0),
+            )
         ),
         (
             (
@@ -475,6 +483,8 @@ WRONG = {
         ((folding_with(lambda g, v, e: g / v),), "the root of var"),
         ((folding_with(lambda g, v, e: abs(g) / np.sqrt(v + e)),), "can be negative"),
         ((folding_with(lambda g, v, e: g / (np.sqrt(v) + e)),), "under the root"),
+        ((folding_with(lambda g, v, e: g / np.sqrt(v) + e),), "under the root"),
+        ((folding_with(lambda g, v, e: g / np.sqrt(v + e**2)),), "not its square"),
         ((folding_with(lambda g, v, e: g / (v + e)),), "the root of var"),
         ((folding_with(lambda g, v, e: 1 / np.sqrt(v + e)),), "gamma is missing"),
         ((folding_with(weight_of=lambda w, s: w),), "is unchanged"),

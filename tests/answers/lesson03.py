@@ -65,13 +65,14 @@ def gluons(num_features):
 # --- 3.4 ---
 
 
-def bottleneck(place=0, bias=False, last=4, default=1, norm=gluons, more=()):
+def bottleneck(places=(0,), bias=False, last=4, default=1, norm=gluons, more=(), padding=1):
     def make(num_channels, projection=False, strides=default):
         layers = []
         for i, (factor, size) in enumerate([(1, 1), (1, 3), (last, 1)]):
-            strided = strides if i == place else 1
+            strided = strides if i in places else 1
             c = factor * num_channels
-            layers += [conv(c, size, strided, bias), norm(c), relu()]
+            padded = padding if size == 3 else 0
+            layers += [nn.Conv2D(c, size, strided, padded, use_bias=bias), norm(c), relu()]
         shortcut = sequential(conv(c, 1, strides, bias), norm(c))
         return Sum(sequential(*layers[:-1], *more), shortcut if projection else None)
 
@@ -155,6 +156,13 @@ class PreActBiased(PreAct):
         super().__init__(num_channels, projection, strides)
         if projection:
             self.projection = conv(num_channels, 1, strides, bias=True)
+
+
+class PreActReassigned(PreAct):
+    def __init__(self, num_channels, projection=False, strides=1):
+        super().__init__(num_channels, projection, strides)
+        if projection:
+            self.projection = sequential(self.projection)
 
 
 class PreActTwice(PreAct):
@@ -418,8 +426,8 @@ RIGHT = {
     "bottleneck": [
         (BottleneckByHand,),
         (by_name,),
-        (bottleneck(place=1, norm=OwnNorm),),
-        (bottleneck(place=1),),
+        (bottleneck(places=(1,), norm=OwnNorm),),
+        (bottleneck(places=(1,)),),
     ],
     "preactivation": [(PreAct,), (preact_in_a_row,)],
     "smallest_picture": [(33,), (np.array(33.0),)],
@@ -461,6 +469,8 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((bottleneck(norm=lambda c: nn.BatchNorm(epsilon=1e-2)),), "settings the usual ones"),
         ((bottleneck(norm=lambda c: nn.BatchNorm(scale=False)),), "not all of them learn"),
         ((bottleneck(last=1),), "4 * num_channels channels"),
+        ((bottleneck(padding=0),), "has padding 1"),
+        ((bottleneck(places=(0, 1)),), "exactly one convolution"),
         ((lambda c, p, s: Residual(4 * c, p, s),), "Compare the weights"),
         ((bottleneck(norm=lambda c: OwnNorm(c, False, False)),), "keeps a running mean"),
         ((bottleneck(norm=lambda c: OwnNorm(c, moving=False)),), "change its running mean"),
@@ -472,6 +482,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "preactivation": [
         ((preact_strided,), "as defaults"),
         ((PreActBiased,), "No convolution has a bias"),
+        ((PreActReassigned,), "assign it once"),
         ((PreActTwice,), "does nothing"),
         ((PreActPaused,), "hide what they touch"),
         ((preact_unbiased,), "in training mode"),
@@ -491,6 +502,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "cifar_resnet": [
         ((cifar(n=lambda depth: (depth - 2) // 3),), "there are too many of them"),
         ((cifar(n=lambda depth: 1),), "there are too few of them"),
+        ((cifar(n=lambda depth: (depth - 2) // 6 - 1),), "does a stage have"),
         ((cifar_repeated,), "Is one used twice?"),
         ((cifar(row_of=nn.HybridSequential),), "nn.Sequential"),
         ((cifar(bias=True),), "No convolution has a bias"),
