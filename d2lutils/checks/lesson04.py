@@ -65,7 +65,7 @@ def ledger(trial, channels):
         if len(seen) == len(right) + 1:
             hint = "No transition follows the last block: the maps do not have to shrink any more."
         raise Wrong(what, hint, f"{len(seen)} number(s)", len(right))
-    halves = "A transition halves what comes in: 62 channels, so 31."
+    halves = "A transition halves what comes in: the channels of the block before it, all of them."
     mistakes = [
         ("The transitions halve the channels.", _ledger(stem, k, num_convs, lambda c: c)),
         ("Each of a block's three layers appends 12 channels.", _ledger(stem, k, (1, 1, 1))),
@@ -108,7 +108,7 @@ what_it_saves = choice(
         "c": (
             False,
             "Activations grow with the batch, parameters do not: a larger batch is worse for "
-            "DenseNet, not better. At 32x32 its step needs more from some 900 images on.",
+            "DenseNet, not better.",
         ),
         "d": (
             True,
@@ -295,8 +295,8 @@ def growth_rate(trial, k):
         f"growth rate {k} has {count(k):,}: {'below' if fits else 'not below'} the limit",
         fits,
         "Too many. Is it one step too far? The count must stay below the limit, not just close to it."
-        if k <= 12
-        else "Far too many: the count grows with the square of the growth rate.",
+        if count(max(k - 1, 1)) < LIMIT
+        else f"Too many: the limit is {LIMIT:,}, and the count grows with the square of the growth rate.",
         f"{count(k):,}",
         f"fewer than {LIMIT:,}",
     )
@@ -493,7 +493,7 @@ NETWORKS = [
             {"rule": {"out": lambda c: c}},
         ),
         (
-            "Halve your count of the channels too, or the next transition gets too wide.",
+            "Halve your count of the channels too, or the next transition makes too many.",
             {"rule": {"keep": lambda c: c}},
         ),
         (
@@ -635,7 +635,7 @@ THIN = [
 
 @exercise(
     "4.8a",
-    "Zoo: wider than the ledger",
+    "Zoo: more channels than the ledger",
     hints=(
         "Follow num_channels by hand: what is it before the second transition? And how many channels "
         "really arrive there?",
@@ -721,8 +721,8 @@ JOINTS = [
     options={
         "a": (
             False,
-            "The growth rate may be any number. The two are equal here, which is why nothing "
-            "crashes, but not what is wrong.",
+            "The growth rate may be any number. The two are equal here. That is why nothing crashes; "
+            "it is not the bug.",
         ),
         "b": (False, "Height and width stay the same: the padding is right."),
         "c": (False, "Pooling belongs to the transition. A dense block keeps the size."),

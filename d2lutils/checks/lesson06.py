@@ -13,6 +13,7 @@ from ..training import evaluate
 from . import running
 from .engine import EXACT, Wrong, described, exercise
 from .reference import float64, single
+from .words import BIASED
 
 ROUNDED = 0.006  # relative: two digits are enough where one computes by hand
 QUARTER = 1 / 4  # of a standard deviation: moving averages come closer than that
@@ -53,6 +54,7 @@ def chance(trial, error_1000, error_10000, images, chance_1000, chance_10000):
                 ("The factor 1 - p is missing.", (p / n) ** 0.5),
             ],
             tolerance=ROUNDED,
+            secret=True,
         )
     what = "how many images for a standard deviation of 0.001"
     found = trial.number(what, images)
@@ -73,6 +75,7 @@ def chance(trial, error_1000, error_10000, images, chance_1000, chance_10000):
             ("The factor 1 - p is missing.", 900_000),
         ],
         tolerance=EXACT,
+        secret=True,
     )
     for n, answer, right in ((1_000, chance_1000, True), (10_000, chance_10000, False)):
         said = _yes(answer)
@@ -83,7 +86,7 @@ def chance(trial, error_1000, error_10000, images, chance_1000, chance_10000):
             what,
             said == right,
             f"Three times the standard deviation is {3 * by_chance[n]:.3f} here, and the difference "
-            f"is 0.02: lesson 06, section 6.",
+            f"is 0.02: lesson 06, section 2.",
         )
 
 
@@ -139,7 +142,7 @@ def _same(net, numbers):
 
 @exercise(
     "6.2",
-    "Average and renew",
+    "Average and recalibrate",
     hints=(
         "Three steps: the mean of each trained parameter over the snapshots, `set_data`, and then "
         "forward and backward passes in training mode, at least forty batches, without a step.",
@@ -153,7 +156,7 @@ def weights_averaged(trial, function):
     Source: Izmailov et al. 2018, Algorithm 1.
     """
     for count in (3, 4):
-        _average(trial, function, count, "Renew them after the averaged weights are in the net.")
+        _average(trial, function, count, "Recalibrate after the averaged weights are in the net.")
 
 
 def _average(trial, function, count, too_early, kind=dict):
@@ -281,9 +284,9 @@ def _of(numbers, net):
     "6.3",
     "Stale, restless or neither",
     hints=(
-        "Two accuracies decide: as the net is, and with renewed statistics. Which of them are low "
-        "in a stale net, which in a restless one?",
-        "as_it_is >= 0.85: neither. Otherwise keep copies of all parameters, renew the statistics "
+        "Two accuracies decide: as the net is, and recalibrated. Which of them are low in a stale net, "
+        "which in a restless one?",
+        "as_it_is >= 0.85: neither. Otherwise keep copies of all parameters, recalibrate "
         "in forty batches or more, evaluate, put the copies back. If the accuracy rose by 0.05 or "
         "more: stale. If not: restless.",
     ),
@@ -304,6 +307,7 @@ def diagnosed(trial, function):
             _spoiled(trial, net, sound, test, _shifted),
         ),
         "a net after a last large step": ("restless", _moved(net, sound, train, test)),
+        "a net with running means far from its own": ("stale", _far_off(trial, net, sound, test)),
         "a net with the running variances of other weights": (
             "stale",
             _spoiled(trial, net, sound, test, lambda m, v, s: (m, v * numpy.exp(2 * s))),
@@ -402,6 +406,22 @@ def _spoiled(trial, net, sound, test, change, below=SPOILED):
     return _numbers(net)
 
 
+def _far_off(trial, net, sound, test):
+    """The numbers with running means so far off that recalibrating in four batches does not help."""
+    _put(net, sound)
+    right = running.statistics(net)
+    while True:
+        shifts = [trial.rng.normal(0, 4, len(mean)) for mean, _ in right]
+        accuracies = []
+        for left in (1, 0.9**4):  # what four batches leave
+            pairs = zip(right, shifts)
+            running.write(net, [_shifted(*pair, left * shift) for pair, shift in pairs])
+            accuracies.append(evaluate(net, test)[1])
+        if max(accuracies) < SPOILED and max(accuracies) - accuracies[0] < 0.02:
+            running.write(net, [_shifted(*pair, s) for pair, s in zip(right, shifts)])
+            return _numbers(net)
+
+
 def _moved(net, sound, train, test):
     """The numbers after a large step, with statistics that fit the new weights."""
     lr = 0.5
@@ -451,6 +471,7 @@ def _precise(trial, function, N, size):
     parts = [X[i : i + size] for i in range(0, N, size)]
     batch_inputs = running.inputs(net, parts)
     true = [running.moments(numpy.concatenate(x)) for x in batch_inputs]
+    whole = [running.moments(numpy.concatenate(x[:-1])) for x in batch_inputs]
     at_once = [running.moments(x[0]) for x in running.inputs(net, [X])]
     predicted = [
         running.moments(numpy.concatenate(x)) for x in running.inputs(net, parts, autograd.pause)
@@ -476,11 +497,13 @@ def _precise(trial, function, N, size):
         moving = numpy.array(stale[i])
         for batch in moments:
             moving = 0.8 * moving + 0.2 * batch
+        values = sum(x[:, 0].size for x in batch_inputs[i])  # that share a mean
         where = f"{N} images in batches of {size}, normalization {i + 1}"
         shared = [
             ("This is what it was before: write it with set_data.", stale[i]),
             ("This is a moving average. Each image should count the same.", moving),
             ("These are the values of the last batch alone.", moments[-1]),
+            ("The last batch is missing. It counts, too, even if it is smaller.", whole[i]),
             (
                 "The last batch is smaller. Let each batch weigh as much as it has images.",
                 (
@@ -517,6 +540,7 @@ def _precise(trial, function, N, size):
                     inside,
                 ),
                 ("This is the standard deviation: write the variance.", numpy.sqrt(var)),
+                (BIASED, var * values / (values - 1)),
                 (
                     "This is the variance of the means. Each batch has its own variance, too.",
                     var - inside,
@@ -603,6 +627,7 @@ def sign_flip(trial, function, smallest_p, seeds):
             ("Give p as a fraction, not in percent.", 6.25),
         ],
         tolerance=0.01,
+        secret=True,
     )
     trial.equal(
         "how many seeds for a p-value below 0.01",
@@ -614,6 +639,7 @@ def sign_flip(trial, function, smallest_p, seeds):
             ("That is enough, but fewer will do.", 9),
             ("That is enough, but fewer will do.", 10),
         ],
+        secret=True,
     )
 
 
@@ -712,7 +738,7 @@ def _with_ties(trial):
 def renewed_too_early(trial, hypothesis_a, function):
     """hypothesis_a: a letter; function(net, snapshots, train) -> net, repaired."""
     for count in (3, 4):
-        _average(trial, function, count, "The symptom is still there: renew them last.", list)
+        _average(trial, function, count, "The symptom is still there: recalibrate last.", list)
 
 
 @exercise(
@@ -720,7 +746,7 @@ def renewed_too_early(trial, hypothesis_a, function):
     "Zoo: a report too good to be true",
     hints=(
         "In which mode is the net when its scores on the test images are computed?",
-        "Two lines are too far to the right: compute test_scores and accuracy outside of `with "
+        "Two lines are indented too far: compute test_scores and accuracy outside of `with "
         "autograd.record():`, before it or after trainer.step.",
     ),
     options={

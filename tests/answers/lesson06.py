@@ -189,6 +189,13 @@ def by_batch_statistics(net, train, test):
     return "neither" if here > 0.85 else "stale" if own > 0.85 else "restless"
 
 
+def few_batches(net, train, test):
+    as_it_is, recalibrated = two_accuracies(net, train, test, batch_size=256)
+    if as_it_is > 0.85:
+        return "neither"
+    return "stale" if recalibrated - as_it_is > 0.05 else "restless"
+
+
 def any_gain(net, train, test):
     as_it_is, recalibrated = two_accuracies(net, train, test)
     return "stale" if recalibrated > as_it_is else "neither"
@@ -210,7 +217,7 @@ def never_restless(net, train, test):
 # --- 6.4 ---
 
 
-def by_hooks(net, X, batch_size):
+def by_hooks(net, X, batch_size, ddof=0):
     seen, handles = {}, []
     for norm in norms_of(net):
         seen[norm] = []
@@ -223,7 +230,7 @@ def by_hooks(net, X, batch_size):
         values = np.concatenate(parts)
         axes = (0, *range(2, values.ndim))
         norm.running_mean.set_data(values.mean(axis=axes))
-        norm.running_var.set_data(values.var(axis=axes))
+        norm.running_var.set_data(values.var(axis=axes, ddof=ddof))
     for handle in handles:
         handle.detach()
     return net
@@ -336,6 +343,10 @@ def moving(net, X, batch_size):
 
 def last_batch(net, X, batch_size):
     return by_hooks(net, X[(len(X) - 1) // batch_size * batch_size :], batch_size)
+
+
+def whole_batches(net, X, batch_size):
+    return by_hooks(net, X[: len(X) // batch_size * batch_size], batch_size)
 
 
 def hooks_left(net, X, batch_size):
@@ -606,6 +617,7 @@ WRONG = {
         ((kept(by_level_alone),), "so the weights are good"),
         ((kept(by_level_stale),), "not to blame"),
         ((kept(never_restless),), "the weights are to blame"),
+        ((kept(few_batches),), "forty batches or more"),
         ((lambda *_: "restless",), "before anything happened to it"),
         ((lambda *_: "neither",), "Does recalibrating help"),
         ((by_gap,), "put them back"),
@@ -621,6 +633,8 @@ WRONG = {
         ((predicting,), "training mode: under"),
         ((moving,), "Each image should count the same"),
         ((last_batch,), "last batch alone"),
+        ((whole_batches,), "last batch is missing"),
+        ((lambda *a: by_hooks(*a, ddof=1),), "not by one less"),
         ((hooks_left,), "detach() on each handle"),
         ((momentum_left,), "set back what you set"),
         ((gradients_left_off(by_hooks),), "here grad_req"),
@@ -654,7 +668,7 @@ WRONG = {
         (("a", averaging_lists()), "snapshots of one run"),
         (("b", averaging_lists()), "divided by how many"),
         (("d", averaging_lists()), "prediction mode"),
-        (("c", averaging_lists(late=False)), "renew them last"),
+        (("c", averaging_lists(late=False)), "recalibrate last"),
         (("c", averaging_everything(lambda *_: None)), "means of the snapshots' statistics"),
         (("c", averaging_lists(sum)), "Divide by how many there are"),
         (("c", averaging_lists(lambda values: values[-1])), "last snapshot alone"),
