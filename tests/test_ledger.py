@@ -183,7 +183,7 @@ def initial_scale():
     epochs = ABOUT["initial_scale"]["epochs"]
     yield "05_why_it_works", "perfectly flat", scales[-1], scales[-1] ** 2
     larger = round(scales[0] ** -2, -3)
-    yield "05_why_it_works", "does that not explode", larger
+    yield "05_why_it_works", "does the training not diverge", larger
     best = f"{mean['none', 1.0]:.2f}"
     yield "05_why_it_works", "random hidden weights", scales[-1], epochs, 1, best
 
@@ -203,7 +203,7 @@ def effective_rate():
     turns = by_epoch.degrees[0.0]
     length = [f"{last.length[decay]:.2f}" for decay in (0.0, 0.01)]
     text = about["seeds"], length[0], 0.001, 0.01, length[1], f"{turns.max():.1f}"
-    yield why, "smallest and largest value shaded", *text, f"{turns.iloc[-1]:.1f}"
+    yield why, "smallest to largest value is shaded", *text, f"{turns.iloc[-1]:.1f}"
     settled = [f"{last.degrees[decay]:.2f}" for decay in (0.001, 0.01)]
     yield why, "there is no balance", *settled
     accuracy = last.train_accuracy.map("{:.2f}".format)
