@@ -437,9 +437,9 @@ _NO_SHAPE = (
 )
 _KNOWN_SHAPE = "Pass in_channels on to nn.Conv2D: the shape of the weight has to be known before the first image."
 _MESSAGES = {
-    "has no attribute 'data'": _GIVEN,
+    "'ndarray' object has no attribute 'data'": _GIVEN,
     "_Symbol' object has no attribute": _NO_SHAPE,
-    "is not iterable": _NO_SHAPE,
+    ">' is not iterable": _NO_SHAPE,
     "does not support len()": _NO_SHAPE,
     "not implemented for Symbol": _NO_SHAPE,
     "mxnet.numpy.ndarray'> not supported": _AS_SYMBOL,
