@@ -230,7 +230,11 @@ def unit_length(trial, function, rate, decay):
                         "it needs a smaller rate.",
                         lr * length,
                     ),
-                    ("The rate is what it was. Should it be?", lr),
+                    (
+                        "The rate is what it was. Should it be? If you divide it by length ** 2, is "
+                        "`length` still that of the old weights?",
+                        lr,
+                    ),
                     (
                         "Each unit has a length of its own, so each gets its own rate.",
                         lr / whole**2,
@@ -319,6 +323,7 @@ def decay_as_schedule(trial, function, steps):
         after = numpy.cumprod(factors)
         before = after / factors
         late = "The factor 1 - rate * decay differs from step to step: multiply those of all steps so far."
+        mean = (1 - rates.mean() * decay) ** -(2 * numpy.arange(T) + 1.0)
         trial.equal(
             what,
             found,
@@ -347,9 +352,20 @@ def decay_as_schedule(trial, function, steps):
                     "less.",
                     rates / after**2,
                 ),
+                (
+                    "Your products start one step late: P_0 is 1, and numpy.cumprod begins with the "
+                    "first factor.",
+                    rates / (after**2 * factors),
+                ),
+                (
+                    "Only the first rate is wrong: at t = 0, P[t - 1] is the last product, since -1 "
+                    "counts from the end. There it should be 1.",
+                    rates / (after * numpy.roll(after, 1)),
+                ),
                 ("The rate has to grow: divide by the factors.", rates * before * after),
                 (late, rates * factors ** -(2 * numpy.arange(T) + 1.0)),
                 (late, rates * factors[0] ** -(2 * numpy.arange(T) + 1.0)),
+                (late, rates * mean),
             ],
         )
         problem, w = _problem(trial, 6, 3), trial.rng.normal(0, 1, (3, 6))
@@ -410,11 +426,23 @@ def standardized_convolution(trial, make):
 
 
 _AS_SYMBOL = (
-    "hybridize() passes symbols in place of arrays. In hybrid_forward write F.np and F.npx for np and "
-    "npx, and use the weight that it is given, not weight.data()."
+    "hybridize() passes placeholders instead of arrays. In hybrid_forward write F.np and F.npx for np "
+    "and npx, and use the weight that it is given, not self.weight.data()."
+)
+_GIVEN = "In hybrid_forward `weight` is the array already: leave out .data()."
+_NO_SHAPE = (
+    "hybridize() passes placeholders instead of arrays, and a placeholder has no shape, length or "
+    "numbers. Compute without them: weight.mean(axis=(1, 2, 3), keepdims=True) needs no shape and no "
+    "loop."
 )
 _KNOWN_SHAPE = "Pass in_channels on to nn.Conv2D: the shape of the weight has to be known before the first image."
 _MESSAGES = {
+    "'ndarray' object has no attribute 'data'": _GIVEN,
+    "_Symbol' object has no attribute": _NO_SHAPE,
+    ">' is not iterable": _NO_SHAPE,
+    "does not support len()": _NO_SHAPE,
+    "not implemented for Symbol": _NO_SHAPE,
+    "mxnet.numpy.ndarray'> not supported": _AS_SYMBOL,
     "_Symbol": _AS_SYMBOL,
     "must be Symbol": _AS_SYMBOL,
     "shape cannot be inferred": _KNOWN_SHAPE,
@@ -512,7 +540,7 @@ def _standardized(trial, make, channels, in_channels, size):
             [
                 (
                     "No gradient flows through the variance. The gradient of MXNet's var() and std() "
-                    "is zero, without a word: write ((weight - mean) ** 2).mean(...).",
+                    "is silently zero: write ((weight - mean) ** 2).mean(...).",
                     constant_var,
                 ),
                 (
@@ -524,6 +552,11 @@ def _standardized(trial, make, channels, in_channels, size):
                     "This is the gradient with respect to the standardized weights. From them it should go "
                     "on to the weight itself, through the division and the mean.",
                     dW,
+                ),
+                (
+                    "No gradient reaches the weight at all: is it detached, computed with under "
+                    "pause(), or converted to NumPy?",
+                    0 * dW,
                 ),
             ],
         )
@@ -561,26 +594,27 @@ def _convolved(x, kernel):
 )
 def paired_or_not(trial, function, ghost, paper, loss_settled, accuracy_settled):
     """function(a, b, paired) -> t; ghost, paper: "paired" or "unpaired"; the last two: "yes", "no"."""
-    cases = {  # how many runs, and whether they are paired
-        "five pairs": (5, 5, True),
-        "seven pairs": (7, 7, True),
-        "five runs and five, unpaired": (5, 5, False),
-        "eight runs and four, unpaired": (8, 4, False),
+    cases = {  # how many runs, whether they are paired, and the sign of t
+        "five pairs": (5, 5, True, 1),
+        "seven pairs": (7, 7, True, -1),
+        "five runs and five, unpaired": (5, 5, False, -1),
+        "eight runs and four, unpaired": (8, 4, False, 1),
     }
-    for name, (n, m, paired) in cases.items():
-        while True:  # until each mistake gives a value of its own
+    for name, (n, m, paired, sign) in cases.items():
+        while True:  # until t has this sign and each mistake gives a value of its own
             common = trial.rng.normal(0, 0.02, n)
-            a = 0.85 + common + trial.rng.normal(0, 0.01, n)
-            b = 0.83 + common[:m] + trial.rng.normal(0, 0.02, m)
+            a = 0.84 + sign * 0.01 + common + trial.rng.normal(0, 0.01, n)
+            b = 0.84 - sign * 0.01 + common[:m] + trial.rng.normal(0, 0.02, m)
             right, mistakes = _t_values(a, b, paired)
             values = numpy.sort([right, *(value for _, value in mistakes)])
-            if (numpy.diff(values) > 0.01 * numpy.abs(values[1:])).all():
+            apart = (numpy.diff(values) > 0.01 * numpy.abs(values[1:])).all()
+            if apart and sign * right > 0.1:
                 break
         trial.equal(
             f"{name}: t",
             trial.call(function, a.tolist(), b.tolist(), paired),
             right,
-            "t is the difference divided by its standard error, as the text has it for this case.",
+            "t is the difference divided by its standard error, as in the formula for this case.",
             mistakes,
         )
     for what, answer, right, hint in (
@@ -607,8 +641,8 @@ def paired_or_not(trial, function, ghost, paper, loss_settled, accuracy_settled)
             "the test loss: beyond chance or not",
             loss_settled,
             True,
-            "All five differences are negative and alike. Compare |t| of the paired differences with "
-            "2.78.",
+            "All five differences are negative, and they scatter little. Compare |t| of the paired "
+            "differences with 2.78.",
         ),
         (
             "the test accuracy: beyond chance or not",
@@ -632,7 +666,8 @@ def _t_values(a, b, paired):
     errors = {ddof: numpy.sqrt(a.var(ddof=ddof) / n + b.var(ddof=ddof) / m) for ddof in (0, 1)}
     welch = difference / errors[1]
     biased = "Divide by n - 1 in the variance: ddof=1. NumPy divides by n unless told."
-    sign = "The sign: a minus b."
+    sign = "The sign: a minus b, without abs()."
+    one_less = "Divide by n here: the n - 1 is inside the standard deviation already."
     if paired:
         d = a - b
         t = d.mean() / (d.std(ddof=1) / n**0.5)
@@ -642,8 +677,14 @@ def _t_values(a, b, paired):
             ("The standard error is the standard deviation divided by the root of n.", t / n**0.5),
             ("Divide by the root of n, not by n: this t is too large.", t * n**0.5),
             (
+                "This t is too small by the factor n. Python divides from left to right: put the "
+                "standard error in brackets, mean / (s / root of n).",
+                t / n,
+            ),
+            (one_less, t * ((n - 1) / n) ** 0.5),
+            (
                 "This is the t for unpaired runs. With pairs, take the differences first: their "
-                "spread counts, not that of the runs.",
+                "spread counts, not that of the runs. (`paired` is True or False, not a word.)",
                 welch,
             ),
         ]
@@ -660,14 +701,26 @@ def _t_values(a, b, paired):
             difference / (a.std(ddof=1) / n**0.5 + b.std(ddof=1) / m**0.5),
         ),
         ("Take the root: the standard error is not the variance.", difference / errors[1] ** 2),
+        (
+            "Under the root belong the variances: var(ddof=1), or std(ddof=1) ** 2.",
+            difference / numpy.sqrt(a.std(ddof=1) / n + b.std(ddof=1) / m),
+        ),
+        (
+            one_less,
+            difference / numpy.sqrt(a.var(ddof=1) / (n - 1) + b.var(ddof=1) / (m - 1)),
+        ),
     ]
     if n != m:
+        both = a.var(ddof=1) + b.var(ddof=1)
+        numbers = "The two may have different numbers of runs: divide each variance by its own."
         mistakes += [
+            (numbers, difference / numpy.sqrt(both / n)),
+            (numbers, difference / numpy.sqrt(both / m)),
             (
                 "This takes one common variance for both. Keep the two apart: each is divided by its "
                 "own number of runs.",
                 difference / numpy.sqrt(pooled * (1 / n + 1 / m)),
-            )
+            ),
         ]
     else:
         d = a - b
@@ -745,7 +798,12 @@ def decay_everywhere(trial, hypothesis_a, function):
                 "After a step they should be (1 - lr * decay) * w - lr * gradient."
                 if decays
                 else "After a step they should be w - lr * gradient.",
-                [("These should decay: their wd_mult is 1.", kept)]
+                [
+                    (
+                        "These should decay: their wd_mult should be 1, and the trainer's wd the decay.",
+                        kept,
+                    )
+                ]
                 if decays
                 else [
                     (f"The symptom is still there: {group} decay. Set their wd_mult to 0.", shrunk),
@@ -799,8 +857,8 @@ def _one_step(net, trainer, X, y):
         ),
         "b": (
             False,
-            "The walk runs in training mode, and so it moves the running statistics. But the losses "
-            "here are computed with the statistics of the batch.",
+            "The walk does change them, since it runs in training mode. But the losses here are "
+            "computed with the statistics of the batch.",
         ),
         "c": (
             False,
@@ -829,7 +887,17 @@ def measurement_trains(trial, hypothesis_b, function):
         others = {
             n: p.data().copy() for n, p in net.collect_params().items() if p.grad_req != "null"
         }
-        result = trial.call(function, net, X, y, lr)
+        result = trial.call(
+            function,
+            net,
+            X,
+            y,
+            lr,
+            hints={
+                "numpy.ndarray'> not supported": "That is a NumPy array, as the message says: "
+                "p.data().copy() gives one of MXNet's.",
+            },
+        )
         back = all(
             numpy.allclose(float64(net.collect_params()[n].data()), float64(a), atol=1e-6)
             for n, a in others.items()

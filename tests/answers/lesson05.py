@@ -89,6 +89,13 @@ def flat_rates(w, lr):
     return new, rates.reshape(-1)
 
 
+def measured_again(w, lr):
+    """Takes the length anew after the division."""
+    axes = tuple(range(1, w.ndim))
+    w = w / np.sqrt((w**2).sum(axis=axes, keepdims=True))
+    return w, lr / np.sqrt((w**2).sum(axis=axes, keepdims=True)) ** 2
+
+
 def turned_around(w, lr):
     new, rates = by_axes(w, lr)
     return -new, rates
@@ -130,6 +137,23 @@ def of_products(combine):
         return found
 
     return function
+
+
+def a_step_late(rates, decay):
+    rates = numpy.array(rates)
+    factors = 1 - decay * rates
+    P = numpy.cumprod(factors)
+    return rates / (P * P * factors)
+
+
+def wrapped_round(rates, decay):
+    P = numpy.cumprod(1 - decay * numpy.array(rates))
+    return [rate / (P[t] * P[t - 1]) for t, rate in enumerate(rates)]
+
+
+def of_the_mean_rate(rates, decay):
+    rho = 1 - decay * sum(rates) / len(rates)
+    return [rate * rho ** -(2 * t + 1) for t, rate in enumerate(rates)]
 
 
 def as_in_the_lesson(rates, decay):
@@ -218,6 +242,18 @@ class AroundALayer(nn.HybridBlock):
         return F.npx.convolution(X, kernel, **settings)
 
 
+class ItsOwnData(Standardized):
+    """Asks the layer for the array instead of taking the weight that it is given."""
+
+    def __init__(self, channels, in_channels):
+        super().__init__(channels, in_channels, lambda F, _: self.kernel())
+
+    def kernel(self):
+        w = self.weight.data()
+        centred = w - w.mean(axis=(1, 2, 3), keepdims=True)
+        return centred / ((centred**2).mean(axis=(1, 2, 3), keepdims=True) + 1e-5) ** 0.5
+
+
 class OnlyPredicting(nn.Conv2D):
     """Standardizes in prediction mode alone."""
 
@@ -278,6 +314,38 @@ def paused(F, w):
     with autograd.pause():
         mean, var = moments(F, w)
     return (w - mean) / F.np.sqrt(var + 1e-5)
+
+
+def by_reshape(F, w):
+    rows = w.reshape(w.shape[0], -1)
+    mean = rows.mean(axis=1).reshape(-1, 1, 1, 1)
+    return (w - mean) / F.np.sqrt(((w - mean) ** 2).mean(axis=(1, 2, 3), keepdims=True) + 1e-5)
+
+
+def by_size(F, w):
+    count = w.size / len(w)
+    centred = w - w.sum(axis=(1, 2, 3), keepdims=True) / count
+    return centred / F.np.sqrt((centred**2).sum(axis=(1, 2, 3), keepdims=True) / count + 1e-5)
+
+
+def by_len(F, w):
+    return standardize(F, w.reshape(len(w), -1, 3, 3))
+
+
+def by_loop(F, w):
+    return F.np.stack([standardize(F, channel, axis=(0, 1, 2)) for channel in w])
+
+
+def if_needed(F, w):
+    return standardize(F, w) if w.mean() != 0 else w
+
+
+def of_its_data(F, w):
+    return standardize(F, w.data())
+
+
+def of_numpy(F, w):
+    return standardize(F, np.array(w.asnumpy()))
 
 
 # --- 5.5 ---
@@ -349,6 +417,33 @@ def not_divided(a, b):
     return (a.mean() - b.mean()) / numpy.sqrt(a.var(ddof=1) + b.var(ddof=1))
 
 
+def of_standard_deviations(a, b):
+    error = numpy.sqrt(a.std(ddof=1) / len(a) + b.std(ddof=1) / len(b))
+    return (a.mean() - b.mean()) / error
+
+
+def of_the_first_number(a, b):
+    return (a.mean() - b.mean()) / numpy.sqrt((a.var(ddof=1) + b.var(ddof=1)) / len(a))
+
+
+def of_the_second_number(a, b):
+    return (a.mean() - b.mean()) / numpy.sqrt((a.var(ddof=1) + b.var(ddof=1)) / len(b))
+
+
+def one_run_less(a, b):
+    error = a.var(ddof=1) / (len(a) - 1) + b.var(ddof=1) / (len(b) - 1)
+    return (a.mean() - b.mean()) / numpy.sqrt(error)
+
+
+def without_brackets(a, b, paired):
+    d = numpy.array(a) - numpy.array(b)
+    return d.mean() / d.std(ddof=1) / len(d) ** 0.5
+
+
+def of_a_word(a, b, paired):
+    return t_by_numpy(a, b, paired == "paired")
+
+
 # --- 5.6a ---
 
 
@@ -416,6 +511,13 @@ def decay_forgotten(net, lr, decay):
 def convolutions_alone(net, lr, decay):
     parameters = [p for p in net.collect_params().values() if is_convolution(p)]
     return gluon.Trainer(parameters, "sgd", {"learning_rate": lr, "wd": decay})
+
+
+def the_other_way_round(net, lr, decay):
+    for p in net.collect_params().values():
+        if is_convolution(p):
+            p.wd_mult = 0.0
+    return gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr, "wd": decay})
 
 
 def half_the_rate(net, lr, decay):
@@ -553,6 +655,7 @@ WRONG = {
         ((with_lengths(divided, lambda lr, n: lr / n), 0.9, 0.01 / 9), "square of the length"),
         ((with_lengths(divided, lambda lr, n: lr * n**2), 0.9, 0.01 / 9), "other way round"),
         ((with_lengths(divided, lambda lr, n: lr), 0.9, 0.01 / 9), "Should it be?"),
+        ((measured_again, 0.9, 0.01 / 9), "that of the old weights"),
         ((units_whole_rate, 0.9, 0.01 / 9), "each gets its own rate"),
         ((flat_rates, 0.9, 0.01 / 9), "keepdims=True"),
         ((turned_around, 0.9, 0.01 / 9), "Divide the weights of each unit"),
@@ -572,6 +675,9 @@ WRONG = {
         ((of_products(lambda r, b, a, rho, t: r * rho ** -(2 * t + 1)), 23_026), "step to step"),
         ((lambda rates, decay: np.cumprod(np.array(rates)), 23_026), "numpy.cumprod"),
         ((as_in_the_lesson, 23_026), "step to step"),
+        ((of_the_mean_rate, 23_026), "step to step"),
+        ((a_step_late, 23_026), "one step late"),
+        ((wrapped_round, 23_026), "counts from the end"),
         ((by_products, 46_052), "not by 1 / rho"),
         ((by_products, 10_000), "e times as large"),
         ((by_products, 2_302), "the rate 0.1 is missing"),
@@ -591,10 +697,18 @@ WRONG = {
         ),
         ((centred_over(lambda F, var: F.np.sqrt(var + 1e-5), (0, 2, 3)),), "are axis 0"),
         ((centred_over(lambda F, var: F.np.sqrt(var + 1e-5), (2, 3)),), "axis 1 as well"),
-        ((kernel(with_var),), "zero, without a word"),
+        ((kernel(with_var),), "silently zero"),
         ((kernel(paused),), "No gradient flows through mean and variance"),
         ((kernel(with_np),), "In hybrid_forward write F.np"),
-        ((lambda c, i: AroundALayer(c, i, in_channels=i),), "not weight.data()"),
+        ((lambda c, i: AroundALayer(c, i, in_channels=i),), "not self.weight.data()"),
+        ((ItsOwnData,), "not self.weight.data()"),
+        ((kernel(by_reshape),), "a placeholder has no shape"),
+        ((kernel(by_size),), "a placeholder has no shape"),
+        ((kernel(by_len),), "a placeholder has no shape"),
+        ((kernel(by_loop),), "no loop"),
+        ((kernel(if_needed),), "or numbers"),
+        ((kernel(of_its_data),), "leave out .data()"),
+        ((kernel(of_numpy),), "No gradient reaches the weight"),
         ((AroundALayer,), "Pass in_channels on"),
         ((OnlyPredicting,), "in both modes"),
         ((Detaching,), "is X detached"),
@@ -606,8 +720,12 @@ WRONG = {
     ],
     "paired_or_not": [
         (paired_with(0, lambda a, b, paired: -t_by_numpy(a, b, paired)), "a minus b"),
+        (paired_with(0, lambda *runs: abs(t_by_numpy(*runs))), "without abs()"),
         (paired_with(0, t_of(ddof=0)), "ddof=1"),
         (paired_with(0, t_of(pair=False)), "t for unpaired runs"),
+        (paired_with(0, of_a_word), "True or False, not a word"),
+        (paired_with(0, without_brackets), "in brackets"),
+        (paired_with(0, t_of(scale=lambda n: (n - 1) ** 0.5)), "inside the standard deviation"),
         (paired_with(0, t_of(pair=True)), "t for pairs"),
         (paired_with(0, t_of(power=1)), "Take the root"),
         (paired_with(0, t_of(scale=lambda n: 1)), "divided by the root of n"),
@@ -615,11 +733,15 @@ WRONG = {
         (paired_with(0, t_unpaired_is(pooled)), "one common variance"),
         (paired_with(0, t_unpaired_is(errors_added)), "Variances add"),
         (paired_with(0, t_unpaired_is(not_divided)), "how many runs it comes from"),
+        (paired_with(0, t_unpaired_is(of_standard_deviations)), "Under the root belong"),
+        (paired_with(0, t_unpaired_is(of_the_first_number)), "different numbers of runs"),
+        (paired_with(0, t_unpaired_is(of_the_second_number)), "different numbers of runs"),
+        (paired_with(0, t_unpaired_is(one_run_less)), "inside the standard deviation"),
         (paired_with(0, lambda a, b, paired: 1000.0), "divided by its standard error"),
         (paired_with(1, "unpaired"), "the same weights"),
         (paired_with(2, "paired"), "nothing in common"),
         (paired_with(2, "perhaps"), '"paired" or "unpaired"'),
-        (paired_with(3, "no"), "negative and alike"),
+        (paired_with(3, "no"), "scatter little"),
         (paired_with(4, "yes"), "threshold is 2.78"),
         (paired_with(4, 1.85), 'Answer "yes" or "no"'),
     ],
@@ -631,17 +753,19 @@ WRONG = {
         (("c", decaying(lambda p: not p.name.endswith(("gamma", "beta")))), "the biases decay"),
         (("c", decaying(lambda p: p.name.endswith("weight"))), "last layer's weights decay"),
         (("c", decaying(lambda p: False)), "These should decay"),
-        (("c", decay_forgotten), "These should decay"),
+        (("c", decay_forgotten), "the trainer's wd"),
+        (("c", the_other_way_round), "their wd_mult should be 1"),
         (("c", convolutions_alone), "should still be trained"),
         (("c", half_the_rate), "After a step they should be"),
         (("c", lambda net, lr, decay: net), "return gluon.Trainer"),
     ],
     "measurement_trains": [
-        (("b", walking()), "statistics of the batch"),
+        (("b", walking()), "does change them"),
         (("c", walking()), "draws random numbers"),
         (("d", walking()), "That is right, if"),
         (("a", walking(keep=lambda a: a)), "parameters have moved"),
         (("a", walking(back=False)), "parameters have moved"),
+        (("a", walking(keep=lambda a: a.asnumpy())), "p.data().copy()"),
         (("a", walking(from_here=True)), "not from the place before"),
         (("a", walking(multiples=(1, 2, 4, 8))), "half, one, two and four"),
         (("a", walking(multiples=(0.5, 1, 2))), "Compare the two shapes"),
