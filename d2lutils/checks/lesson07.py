@@ -179,9 +179,8 @@ def limited_by(trial, conv_adds, conv_bytes, norm_bytes, limited, times):
         "The input once, the weights once, the output once, 4 bytes for each number.",
         [
             ("These are numbers. Each has 4 bytes.", moved / 4),
-            ("The weights are read as well.", 4 * 2 * numbers),
+            ("The weights are read as well, all 64 * 64 * 3 * 3 of them.", 4 * 2 * numbers),
             ("The output is written as well.", 4 * (numbers + weights)),
-            ("There are 64 * 64 * 3 * 3 weights.", 4 * (2 * numbers + 576)),
             ("This is bits, not bytes: 4 bytes for each number.", 8 * moved),
         ],
         tolerance=ROUNDED,

@@ -595,6 +595,7 @@ WRONG = {
         (limits_with(0, 36_864), "number of weights"),
         (limits_with(1, 1_316_864), "Each has 4 bytes"),
         (limits_with(1, 5_120_000), "The weights are read"),
+        (limits_with(1, 5_122_304), "all 64 * 64 * 3 * 3 of them"),
         (limits_with(1, 2_707_456), "output is written"),
         (limits_with(2, 2_560_000), "and it writes its output"),
         (limits_with(2, 1_280_000), "Each has 4 bytes"),
