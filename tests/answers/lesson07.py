@@ -66,6 +66,19 @@ def without_waiting(work):
     return time.perf_counter() - start
 
 
+def mean_of_ratios(to):
+    """The mean of the ratios within each round, to one of the functions or to the fastest."""
+
+    def function(works):
+        [seconds(work) for work in works]
+        table = numpy.array([[seconds(work) for work in works] for _ in range(7)])
+        which = numpy.median(table, axis=0).argmin() if to == "fastest" else to
+        ratios = (table / table[:, [which]]).mean(axis=0)
+        return ratios / ratios.min()
+
+    return function
+
+
 def inverted(works):
     return [1 / ratio for ratio in race()(works)]
 
@@ -130,6 +143,98 @@ def with_a_flag(*, net, trainer, parts):
         sums = sums + np.stack([losses.sum(), hits])
     if not fine:
         raise ValueError
+    return sums / images
+
+
+def checked(losses_of):
+    """An epoch that looks for what is not finite in losses_of(a list of the losses) only."""
+
+    def function(net, trainer, parts):
+        loss_function, kept, hits, images = gluon.loss.SoftmaxCrossEntropyLoss(), [], 0, 0
+        for X, y in parts:
+            with autograd.record():
+                scores = net(X)
+                losses = loss_function(scores, y)
+            losses.backward()
+            trainer.step(len(y))
+            kept.append(losses)
+            hits, images = hits + (scores.argmax(axis=1) == y).sum(), images + len(y)
+        total = np.concatenate(kept).sum().item()
+        if not numpy.isfinite(losses_of(kept).asnumpy()).all():
+            raise ValueError("not finite")
+        return total / images, hits.item() / images
+
+    return function
+
+
+def stepping(backward, size, predict=lambda net, X, scores: scores):
+    """An epoch whose steps are others: backward(losses) is called, then trainer.step(size(y))."""
+
+    def function(net, trainer, parts):
+        loss_function, sums, images = gluon.loss.SoftmaxCrossEntropyLoss(), np.zeros(2), 0
+        for X, y in parts:
+            with autograd.record():
+                scores = net(X)
+                losses = loss_function(scores, y)
+                loss = backward(losses)
+            loss.backward()
+            trainer.step(size(y))
+            hits = (predict(net, X, scores).argmax(axis=1) == y).astype("float32").sum()
+            sums, images = sums + np.stack([losses.sum(), hits]), images + len(y)
+        return sums / images
+
+    return function
+
+
+def reading_later(read):
+    """An epoch that keeps arrays, and reads each of them after the loop: read(list) -> total."""
+
+    def function(net, trainer, parts):
+        loss_function, sums, hits, images = gluon.loss.SoftmaxCrossEntropyLoss(), [], 0, 0
+        for X, y in parts:
+            with autograd.record():
+                scores = net(X)
+                losses = loss_function(scores, y)
+            losses.backward()
+            trainer.step(len(y))
+            sums.append(losses.sum())
+            hits, images = hits + (scores.argmax(axis=1) == y).sum(), images + len(y)
+        total = read(sums)
+        if not numpy.isfinite(total):
+            raise ValueError("not finite")
+        return total / images, hits.item() / images
+
+    return function
+
+
+def in_a_second_loop(sums):
+    total = 0
+    for loss in sums:
+        total += loss.item()
+    return total
+
+
+def all_finite(sums):
+    if not all(np.isfinite(loss) for loss in sums):
+        raise ValueError("not finite")
+    return sum(sums).item()
+
+
+def with_and(net, trainer, parts):
+    """`and` needs True or False in each batch."""
+    fine, sums, images = True, np.zeros(2), 0
+    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
+    for X, y in parts:
+        with autograd.record():
+            scores = net(X)
+            losses = loss_function(scores, y)
+        losses.backward()
+        trainer.step(len(y))
+        fine = np.isfinite(losses).all() and fine
+        hits = (scores.argmax(axis=1) == y).astype("float32").sum()
+        sums, images = sums + np.stack([losses.sum(), hits]), images + len(y)
+    if not fine:
+        raise ValueError("not finite")
     return sums / images
 
 
@@ -298,6 +403,23 @@ class WithShape(Mended):
         return gamma * centred / F.np.sqrt(var + self.eps) + beta
 
 
+class OverImages(Mended):
+    """The inner loop is gone, the outer one is still there."""
+
+    def hybrid_forward(self, F, X, gamma, beta):
+        images = []
+        for image in X:
+            centred = image - image.mean(axis=(1, 2), keepdims=True)
+            var = F.np.square(centred).mean(axis=(1, 2), keepdims=True)
+            images.append(centred / F.np.sqrt(var + self.eps))
+        return gamma * F.np.stack(images) + beta
+
+
+class WithLength(Mended):
+    def hybrid_forward(self, F, X, gamma, beta):
+        return super().hybrid_forward(F, X, gamma, beta) * (len(X) > 0)
+
+
 class WithKeptSize(Mended):
     """The size of the first image is kept for good."""
 
@@ -370,6 +492,10 @@ def by_seconds(layers, X, wait=npx.waitall):
     return times
 
 
+def not_passed_on(layers, X):
+    return [1000 * seconds(lambda layer=layer: layer(X)) for layer in layers]
+
+
 def piling_up(layers, X):
     return list(numpy.cumsum(of_each()(layers, X)))
 
@@ -425,9 +551,17 @@ RIGHT = {
         RIGHT_LIMITS,
         ("368,640,000", "5,267,456", 5_120_512, " Norm.", "7.2"),
         ((368, 640, 0), np.array(5_267_456), 5_121_024, "the norm", 7.20),
+        (3.69e8, 5_270_000, 5.12e6, "norm", 7.2),
     ],
     "raced": [(race(),), (by_ratios,), (by_rounds,), (race(rounds=5, middle=min),)],
-    "waits_removed": [(epoch(),), (with_lists,), (with_a_flag,), (epoch(finish=lambda a: a),)],
+    "waits_removed": [
+        (epoch(),),
+        (with_lists,),
+        (with_a_flag,),
+        (epoch(finish=lambda a: a),),
+        (checked(np.concatenate),),
+        (reading_later(lambda sums: sum(sums).item()),),
+    ],
     "loop_removed": [(Mended,), (ByMoments,), (OfBlocks,), (lambda n: Mended(n, eps=1e-5),)],
     "stopped_too_early": [
         ("b", of_each()),
@@ -448,7 +582,7 @@ WRONG = {
     "lines_that_wait": [
         (([6, 7],), "Does this line need a number"),
         (([6, 7, 9, 3],), "Does this line need a number"),
-        (([2, 6, 7, 9],), "only an array"),
+        (([2, 6, 7, 9],), "known before the product"),
         (([5, 7, 9],), "only an array"),
         (([10],), "from 1 to 9"),
         (([],), "from 1 to 9"),
@@ -461,6 +595,7 @@ WRONG = {
         (limits_with(0, 36_864), "number of weights"),
         (limits_with(1, 1_316_864), "Each has 4 bytes"),
         (limits_with(1, 5_120_000), "The weights are read"),
+        (limits_with(1, 5_122_304), "all 64 * 64 * 3 * 3 of them"),
         (limits_with(1, 2_707_456), "output is written"),
         (limits_with(2, 2_560_000), "and it writes its output"),
         (limits_with(2, 1_280_000), "Each has 4 bytes"),
@@ -471,16 +606,20 @@ WRONG = {
         (limits_with(4, 1.03), "ratio of the bytes"),
         (limits_with(4, 0.139), "other way round"),
         (limits_with(4, 8.13), "not their sum"),
+        (limits_with(4, 7), "rounded too far"),
     ],
     "raced": [
         ((one_after_the_other,), "take turns"),
         ((race(measure=without_waiting),), "npx.waitall()"),
-        ((race(middle=statistics.mean),), "the median does not"),
+        ((race(middle=statistics.mean),), "The median does not"),
         ((race(first=0, middle=statistics.mean),), "first call"),
         ((race(relative_to=lambda middles: 1),), "These are times, in seconds"),
         ((race(relative_to=max),), "relative to the slowest"),
         ((race(relative_to=lambda middles: middles[0]),), "relative to the first"),
-        ((inverted,), "how many times as fast"),
+        ((inverted,), "exercise asks how many times as long"),
+        ((mean_of_ratios(0),), "those of ratios too"),
+        ((mean_of_ratios(-1),), "those of ratios too"),
+        ((mean_of_ratios("fastest"),), "those of ratios too"),
         ((lambda works: [1.0] * len(works),), "should be called"),
         ((lambda works: race()(works[:-1]),), "Compare the two shapes"),
     ],
@@ -488,15 +627,28 @@ WRONG = {
         ((epoch(read=lambda a: a.item()),), "This line waits 24 times: total"),
         ((epoch(read=float, stop="late"),), "still waits in each batch"),
         ((epoch(stop="early"),), "if stop =="),
+        ((epoch(stop="early"),), "need True or False at once"),
         ((waiting_for_all,), "npx.waitall()"),
         ((epoch(stop="never"),), "After the last batch is early enough"),
         ((epoch(images_of=lambda y: 1),), "divided by the number of batches"),
         ((epoch(images_of=lambda y: 1 / 1e9),), "of all"),
         ((by_batches,), "The last batch is smaller"),
-        ((in_prediction,), "The last batch is smaller"),
+        ((in_prediction,), "does the trainer make a step"),
         ((not_training,), "does the trainer make a step"),
         ((epoch(steps=2),), "A step needs a backward pass"),
-        ((lambda *a: epoch()(*a)[0],), "return mean_loss, accuracy"),
+        ((stepping(lambda losses: losses.mean(), len),), "The steps are too small"),
+        ((stepping(lambda losses: losses.sum(), lambda y: 1),), "The steps are too large"),
+        ((stepping(lambda losses: 2 * losses, len),), "The steps differ"),
+        (
+            (stepping(lambda losses: losses, len, predict=lambda net, X, scores: net(X)),),
+            "by the scores from before the step",
+        ),
+        ((reading_later(lambda sums: sum(s.item() for s in sums)),), "if only after the loop"),
+        ((reading_later(in_a_second_loop),), "if only after the loop"),
+        ((reading_later(all_finite),), "This line waits 4 times: if not all("),
+        ((with_and,), "and `not` need True or False at once"),
+        ((checked(lambda kept: kept[-1]),), "One loss in the first batch is infinite"),
+        ((checked(lambda kept: kept[-1][-1]),), "One loss in the first batch is infinite"),
     ],
     "loop_removed": [
         ((LoopNorm,), "Derive the class from nn.HybridBlock"),
@@ -504,12 +656,14 @@ WRONG = {
         ((WithForward,), "leave out forward"),
         ((OverChannels,), "a loop over the channels"),
         ((WithShape,), "A placeholder has no shape"),
+        ((WithLength,), "A placeholder has no shape"),
+        ((OverImages,), "A placeholder cannot be looped over"),
         ((WithKeptSize,), "keep a size"),
         ((WithData,), "without .data()"),
         ((WithoutNames,), "with the name of its attribute"),
         ((NumpySquare,), "F.np.square"),
-        ((normal_over((0, 2, 3)),), "batch normalization"),
-        ((normal_over((1, 2, 3)),), "layer normalization"),
+        ((normal_over((0, 2, 3)),), "batch normalization. Here each image is"),
+        ((normal_over((1, 2, 3)),), "layer normalization. Here each channel of each image is"),
         ((normal_over(root=lambda F, var: F.np.sqrt(var) + 1e-5),), "under the root"),
         ((normal_over(root=lambda F, var: F.np.sqrt(var)),), "eps has no effect"),
         ((normal_over(root=lambda F, var: var + 1e-5),), "root of the variance"),
@@ -528,16 +682,20 @@ WRONG = {
         ),
         (("b", of_each(unit=1)), "These are seconds"),
         (("b", piling_up), "The times add up"),
+        (("b", not_passed_on), "takes the output of the one before"),
         (("b", lambda *a: by_seconds(*a, wait=nothing)), "later one"),
     ],
     "first_call_timed": [
         (("a", warmed()), "npx.waitall() is there"),
         (("c", warmed()), "both sides of 1"),
         (("d", warmed()), "the same network"),
-        (("b", warmed(first=())), "A first call is still"),
-        (("b", warmed(first=(0,))), "A first call is still"),
-        (("b", warmed(hybridize=False)), "after hybridize()"),
-        (("b", once_too_early), "A first call is still"),
+        (("b", warmed(first=())), "still includes a first call"),
+        (("b", warmed(first=(0,))), "still includes a first call"),
+        (("b", warmed(calls=50, first=())), "more calls only dilute it"),
+        (("b", warmed(calls=1000, first=())), "ten calls are enough"),
+        (("b", warmed(hybridize=False)), "Both networks should be hybridized"),
+        (("b", warmed(hybridize=False, first=())), "Both networks should be hybridized"),
+        (("b", once_too_early), "still includes a first call"),
         (("b", warmed(other_way=True)), "the other way round"),
     ],
 }
