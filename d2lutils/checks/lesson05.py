@@ -10,6 +10,7 @@ from mxnet.gluon import nn
 from ..nets import sequential
 from .engine import Wrong, described, exercise
 from .reference import backward, float64, single
+from .running import trained
 from .words import BIASED, NO_EPS, NO_ROOT, ROOT
 
 ROUNDED = 0.006  # relative: two digits are enough where one computes by hand
@@ -834,8 +835,7 @@ def _one_step(net, trainer, X, y):
     with autograd.record():
         loss = gluon.loss.SoftmaxCrossEntropyLoss()(net(X), y)
     loss.backward()
-    trained = {n: p for n, p in net.collect_params().items() if p.grad_req != "null"}
-    gradients = {n: float64(p.grad()) / len(y) for n, p in trained.items()}
+    gradients = {p.name: float64(p.grad()) / len(y) for p in trained(net)}
     trainer.step(len(y))
     return gradients
 
@@ -884,9 +884,7 @@ def measurement_trains(trial, hypothesis_b, function):
         net, ours = (trial.tie(trial.build(make, like=X)) for _ in range(2))
         right = _walked(ours, X, y, lr, (lr / 2, lr, 2 * lr, 4 * lr))
         summed = _walked(ours, X, y, lr, numpy.cumsum([lr / 2, lr, 2 * lr, 4 * lr]))
-        others = {
-            n: p.data().copy() for n, p in net.collect_params().items() if p.grad_req != "null"
-        }
+        start = [(p, p.data().copy()) for p in trained(net)]
         result = trial.call(
             function,
             net,
@@ -899,8 +897,7 @@ def measurement_trains(trial, hypothesis_b, function):
             },
         )
         back = all(
-            numpy.allclose(float64(net.collect_params()[n].data()), float64(a), atol=1e-6)
-            for n, a in others.items()
+            numpy.allclose(float64(p.data()), float64(before), atol=1e-6) for p, before in start
         )
         trial.holds(
             f"a net {name}: after the walk each parameter is where it was",
@@ -924,7 +921,7 @@ def measurement_trains(trial, hypothesis_b, function):
 
 def _walked(net, X, y, lr, rates):
     """The losses at these rates along the gradient; the net stays where it is."""
-    parameters = [p for p in net.collect_params().values() if p.grad_req != "null"]
+    parameters = trained(net)
     start = [p.data().copy() for p in parameters]
 
     def loss():

@@ -19,7 +19,7 @@ from mxnet.gluon import nn
 
 from ..nets import sequential
 from .engine import LIBRARIES, Unsettled, Wrong, by_position, described, exercise
-from .reference import float64, single
+from .reference import flat, float64, single
 from .words import NO_EPS, NO_ROOT, ROOT
 
 NEAR = 1.4  # a ratio of times may be off by this factor: mistakes are off by more
@@ -638,7 +638,7 @@ def loop_removed(trial, make):
         found, right = trial.step(block, X, dY, hints=_HYBRID), trial.step(slow, X, dY)
         for what, theirs, ours in (
             ("X", found.dX, right.dX),
-            ("gamma and beta", _flat(found.gradients), _flat(right.gradients)),
+            ("gamma and beta", flat(found.gradients), flat(right.gradients)),
         ):
             trial.equal(
                 f"{where}: the gradient with respect to {what}",
@@ -658,11 +658,6 @@ def loop_removed(trial, make):
 
 def _tied(trial, make, X):
     return trial.tie(trial.build(make, X.shape[1], like=X, hints=_HYBRID))
-
-
-def _flat(gradients):
-    """All gradients in one array, in an order that depends on their kinds and shapes."""
-    return numpy.concatenate([a for key in sorted(gradients, key=str) for a in gradients[key]])
 
 
 def _mistaken(X, slow):

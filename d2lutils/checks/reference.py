@@ -48,3 +48,8 @@ def gradients(dY, X_hat, std, axes, gamma):
     dX = backward(per_channel(gamma, X_hat) * dY, X_hat, std, axes)
     shape = channel_shape(X_hat)
     return dX, (dY * X_hat).sum(axis=batch).reshape(shape), dY.sum(axis=batch).reshape(shape)
+
+
+def flat(gradients):
+    """All arrays of a dictionary of lists in one, in an order that depends on its keys alone."""
+    return numpy.concatenate([a for key in sorted(gradients, key=str) for a in gradients[key]])
