@@ -29,7 +29,7 @@ ORDER = (
 )
 ONLY_TRAINING = (
     "The output in prediction mode is right. What does your block do differently in training mode? "
-    "There a normalization uses the mean and variance of the batch."
+    "There a normalization uses the mean and variance of the batch. Are its settings the usual ones?"
 )
 UNTRAINED = (
     "The layers are there, but not all of them learn: leave grad_req, scale and center at their "
