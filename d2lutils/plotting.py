@@ -5,6 +5,7 @@ import html
 import io
 
 from d2l import mxnet as d2l
+from IPython import get_ipython
 from IPython.display import display
 
 plt = d2l.plt
@@ -57,3 +58,11 @@ def show(alt):
     png = base64.b64encode(file.getvalue()).decode()
     picture = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
     display({"image/png": png, "text/html": picture, "text/plain": alt}, raw=True)
+
+
+def somebody_watches():
+    """Whether a person runs this cell, in JupyterLab or the like, so that sliders make sense.
+
+    Programs that execute notebooks (nbconvert, nbval) tell the kernel that nobody can answer it.
+    """
+    return getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False)

@@ -1,0 +1,86 @@
+"""A trained network as a graph of operations, and batch normalization folded into convolutions.
+
+A graph is what MXNet writes into a `-symbol.json` file, as a dictionary: `nodes` in an order in which
+each stands after those that it reads, and `heads`, the nodes whose outputs the network returns. A node
+whose operation is "null" is an array: the input "data" or a weight. Weights are a dictionary by name.
+"""
+
+import json
+from collections import Counter
+from copy import deepcopy
+
+from mxnet import gluon, np, sym
+
+
+def to_graph(net):
+    """The graph of `net`, a HybridBlock with one input, and copies of its parameters by name.
+
+    Call the net on a batch first, so that all shapes are known. Running statistics are among the
+    parameters.
+    """
+    data = sym.var("data", dtype="float32").as_np_ndarray()
+    weights = {p.name: p.data().copy() for p in net.collect_params().values()}
+    return json.loads(net(data).tojson()), weights
+
+
+def to_net(graph, weights):
+    """A network (SymbolBlock) that computes `graph` with `weights`, a dictionary of arrays by name.
+
+    With several heads it returns a list. Raises KeyError when a weight is missing.
+    """
+    symbol = sym.load_json(json.dumps(graph)).as_np_ndarray()
+    net = gluon.SymbolBlock(symbol, sym.var("data", dtype="float32").as_np_ndarray())
+    for name, p in net.collect_params().items():
+        p.shape = weights[name].shape
+        p.initialize()
+        p.set_data(weights[name])
+    return net
+
+
+def fold(graph, weights):
+    """Fold each batch normalization that allows it into the convolution before it, for prediction.
+
+    Returns a new graph and new weights: the convolution has gamma / std times its weights, and a bias
+    under the name of beta. A normalization stays if it reads something other than a convolution, or if
+    somebody else reads the convolution or its weights too. In prediction mode the result is the same
+    up to rounding; in training mode a folded normalization no longer uses the batch's statistics.
+    """
+    graph, weights = deepcopy(graph), dict(weights)
+    nodes = graph["nodes"]
+    readers = Counter(i for node in nodes for i, *_ in node["inputs"])
+    readers.update(i for i, *_ in graph["heads"])
+    for node in nodes:
+        if node["op"] != "BatchNorm":
+            continue
+        before, *others = (i for i, *_ in node["inputs"])
+        gamma, beta, mean, var = (nodes[i]["name"] for i in others)
+        conv = nodes[before]
+        if conv["op"] != "Convolution" or readers[before] > 1 or readers[conv["inputs"][1][0]] > 1:
+            continue
+        W, *b = (nodes[i]["name"] for i, *_ in conv["inputs"][1:])
+        scale = weights[gamma] / np.sqrt(weights[var] + float(node["attrs"]["eps"]))
+        bias = weights[b[0]] if b else 0
+        weights[W] = weights[W] * scale.reshape(-1, 1, 1, 1)
+        weights[beta] = weights[beta] + scale * (bias - weights[mean])
+        node["op"], node["attrs"] = "Convolution", conv["attrs"] | {"no_bias": "False"}
+        node["inputs"] = [*conv["inputs"][:2], node["inputs"][2]]  # data, weights, and beta as bias
+    return graph, weights
+
+
+def classic(graph):
+    """`graph` as a symbol of MXNet's classic interface, which quantization and ONNX export ask for.
+
+    The operations of the NumPy interface get the names of their classic twins: ReLU, addition of
+    equal shapes, and concatenation. Others stay as they are.
+    """
+    nodes = deepcopy(graph["nodes"])
+    for node in nodes:
+        if node["op"] == "_npx_relu":
+            node["op"], node["attrs"] = "Activation", {"act_type": "relu"}
+        elif node["op"] == "_npi_add":
+            node["op"], node["attrs"] = "elemwise_add", {}
+        elif node["op"] == "_npi_concatenate":  # for a DenseNet
+            axis = {"dim": node["attrs"]["axis"], "num_args": str(len(node["inputs"]))}
+            node["op"], node["attrs"] = "Concat", axis
+    attrs = graph["attrs"] | {"is_np_shape": ["int", 0]}
+    return sym.load_json(json.dumps({**graph, "nodes": nodes, "attrs": attrs}))
