@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -31,6 +32,7 @@ BUILT = {
     "05_why_it_works": {"Noise", "normalize_once"},
     "06_test_accuracy": {"renew_statistics"},
     "07_fast_on_a_cpu": {"seconds", "median_ratio", "milliseconds_by_operator"},
+    "10_from_training_to_use": {"to_graph", "to_net", "fold", "classic"},
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]
 
@@ -322,6 +324,14 @@ def test_notebook_07_teaches_the_steps_that_are_measured():
     for step in ("with_power", "on_rows", "sums_as_products", "outer_products"):
         without = measured[step].replace("    from mxnet import np\n", "")
         assert steps[step] == without, f"{step} differs between notebook 07 and layers.py"
+
+
+def test_notebook_10_names_the_packages_of_its_group():
+    """They are not locked, and a learner may do without them."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    wanted = " ".join(f'"{name}"' if "<" in name else name for name in groups["onnx"])
+    texts = [cell.source for cell in cells(ROOT / "notebooks/10_from_training_to_use.ipynb")]
+    assert any(f"pip install {wanted}\n" in text for text in texts)
 
 
 def test_something_is_built():
