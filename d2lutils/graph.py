@@ -37,7 +37,7 @@ def to_net(graph, weights):
     return net
 
 
-def fold(graph, weights):
+def fold_batch_norm(graph, weights):
     """Fold each batch normalization that allows it into the convolution before it, for prediction.
 
     Returns a new graph and new weights: the convolution has gamma / std times its weights, and a bias

@@ -4,7 +4,7 @@ import json
 
 import d2lutils
 from d2lutils import densenet, lenet, resnet18
-from d2lutils.graph import classic, fold, to_graph, to_net
+from d2lutils.graph import classic, fold_batch_norm, to_graph, to_net
 
 import mxnet as mx
 import numpy
@@ -94,7 +94,7 @@ def test_the_example_by_hand():
     values = {"weight": 2, "bias": 1, "gamma": 6, "beta": 1, "running_mean": 3, "running_var": 4}
     for name, p in net.collect_params().items():
         p.set_data(np.full(p.shape, next(v for k, v in values.items() if name.endswith(k))))
-    folded = to_net(*fold(*to_graph(net)))
+    folded = to_net(*fold_batch_norm(*to_graph(net)))
     found = [p.data().item() for p in folded.collect_params().values()]
     assert found == [6, 1 + 3 * (1 - 3)]
     assert folded(np.full((1, 1, 1, 1), 5)).item() == 6 * 5 - 5 == 25
@@ -104,7 +104,7 @@ def test_the_example_by_hand():
 def test_a_folded_network_gives_the_same_scores(name, stay):
     net, X = made(NETS[name](), 4, 1, 32, 32)
     whole = to_graph(net)
-    graph, weights = fold(*whole)
+    graph, weights = fold_batch_norm(*whole)
     assert len(normalizations(graph)) == stay
     assert far(to_net(graph, weights)(X), net(X)) < 1e-5
 
@@ -120,7 +120,7 @@ def test_a_folded_network_gives_the_same_scores(name, stay):
 )
 def test_any_convolution_can_be_folded(settings):
     net, X = made(row(nn.Conv2D(6, 3, **settings), nn.BatchNorm(epsilon=1e-2)), 2, 4, 9, 9)
-    graph, weights = fold(*to_graph(net))
+    graph, weights = fold_batch_norm(*to_graph(net))
     assert normalizations(graph) == []
     assert far(to_net(graph, weights)(X), net(X)) < 1e-5
 
@@ -136,7 +136,7 @@ JOINS = {
 @pytest.mark.parametrize("way", JOINS)
 def test_what_cannot_be_folded_stays(way):
     net, X = made(Joined(JOINS[way]), 2, 3, 4, 4)
-    graph, weights = fold(*to_graph(net))
+    graph, weights = fold_batch_norm(*to_graph(net))
     assert len(normalizations(graph)) == 1
     assert far(to_net(graph, weights)(X), net(X)) < 1e-6
 
@@ -145,14 +145,14 @@ def test_a_convolution_whose_output_is_wanted_stays():
     net, X = made(row(nn.Conv2D(2, 3), nn.BatchNorm()), 2, 1, 5, 5)
     graph, weights = to_graph(net)
     conv, norm = (i for i, node in enumerate(graph["nodes"]) if node["op"] != "null")
-    graph, weights = fold({**graph, "heads": [[conv, 0, 0], [norm, 0, 0]]}, weights)
+    graph, weights = fold_batch_norm({**graph, "heads": [[conv, 0, 0], [norm, 0, 0]]}, weights)
     first, second = to_net(graph, weights)(X)
     assert (first == net[0](X)).all() and (second == net(X)).all()
 
 
 def test_shared_weights_stay():
     net, X = made(Shared(), 2, 3, 4, 4)
-    graph, weights = fold(*to_graph(net))
+    graph, weights = fold_batch_norm(*to_graph(net))
     assert len(normalizations(graph)) == 1
     assert (to_net(graph, weights)(X) == net(X)).all()
 
@@ -162,7 +162,7 @@ def test_folding_changes_neither_the_net_nor_its_graph():
     graph, weights = to_graph(net)
     before, Y = str(graph), net(X)
     copies = {name: value.copy() for name, value in weights.items()}
-    fold(graph, weights)
+    fold_batch_norm(graph, weights)
     assert str(graph) == before and (net(X) == Y).all()
     assert all((weights[name] == value).all() for name, value in copies.items())
 

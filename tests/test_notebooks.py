@@ -32,7 +32,7 @@ BUILT = {
     "05_why_it_works": {"Noise", "normalize_once"},
     "06_test_accuracy": {"renew_statistics"},
     "07_fast_on_a_cpu": {"seconds", "median_ratio", "milliseconds_by_operator"},
-    "10_from_training_to_use": {"to_graph", "to_net", "fold", "classic"},
+    "10_from_training_to_use": {"to_graph", "to_net", "fold_batch_norm", "classic"},
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]
 
