@@ -286,15 +286,16 @@ def definitions(source):
 
 
 def shipped():
-    """The public definitions of all modules of d2lutils."""
-    modules = [
-        definitions(path.read_text())
-        for path in [
-            *sorted((ROOT / "d2lutils").glob("*.py")),
-            ROOT / "d2lutils/experiments/runs.py",
-        ]
-    ]
-    return {k: v for module in modules for k, v in module.items() if not k.startswith("_")}
+    """The public definitions of all modules of d2lutils: a name, and the sources under this name."""
+    found = {}
+    for path in [
+        *sorted((ROOT / "d2lutils").glob("*.py")),
+        ROOT / "d2lutils/experiments/runs.py",
+    ]:
+        for name, source in definitions(path.read_text()).items():
+            if not name.startswith("_"):
+                found.setdefault(name, []).append(source)
+    return found
 
 
 def taught(path):
@@ -307,7 +308,7 @@ def test_code_taught_is_code_shipped(path):
     ours = shipped()
     for name, source in taught(path):
         if name in ours:
-            assert source == ours[name], f"{name} differs from the one in d2lutils"
+            assert source in ours[name], f"{name} differs from the one in d2lutils"
 
 
 @each_of_the_course
