@@ -154,7 +154,7 @@ TABLES = [
         Table(
             f"Batch normalization at {shape}",
             f"Forward and backward pass; one round is {STEPS} of them. The last row is not a layer, but "
-            "two and a half copies of the array: what a layer has to read and write at least.",
+            "two and a half copies of the array. Copies vary too much from round to round to be a bound.",
             {
                 "`d2lutils.BatchNorm`": Contender(taught, (shape,)),
                 "the same, freed memory kept": Contender(taught, (shape,), environment=KEPT),

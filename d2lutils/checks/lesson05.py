@@ -757,8 +757,9 @@ def _t_values(a, b, paired):
         ),
         "c": (
             True,
-            "Every parameter has wd_mult 1 unless somebody sets it. So gamma, beta and the last layer "
-            "decay as well, and no normalization follows that would make up for it: the scores go to 0.",
+            "Every parameter has wd_mult 1 unless somebody sets it. So the last layer and the gamma and "
+            "beta in front of it decay as well, and no normalization follows that would make up for it: "
+            "the scores go to 0.",
         ),
         "d": (
             False,
