@@ -139,9 +139,7 @@ def make_block(
     _one_of(("A", "B", "C"), shortcut=shortcut)
     _one_of(("1x1", "3x3"), stride_in=stride_in)
     if version == 2 and zero_gamma:
-        raise ValueError(
-            "zero_gamma is for version 1: in version 2 no normalization ends a branch."
-        )
+        raise ValueError("zero_gamma needs version 1: in version 2 no normalization ends a branch.")
     body = branch(num_channels, strides, bottleneck, stride_in)
     around = make_shortcut(shortcut, channels_in, num_channels, strides, version)
     return BlockV1(body, around, zero_gamma) if version == 1 else BlockV2(body, around)

@@ -16,9 +16,8 @@ import warnings
 from pathlib import Path
 
 PROC, SYS = Path("/proc"), Path("/sys")
-SPIN_COUNT = (
-    "10000"  # how long an idle OpenMP thread spins; long spinning slows other programs down
-)
+# How long an idle OpenMP thread spins; long spinning slows other programs down.
+SPIN_COUNT = "10000"
 _COUNT = r"\s*\+?0*[1-9]\d{0,3}\s*"
 SETTINGS = {  # with any other value MXNet crashes, hangs, or prints on stderr
     "OMP_NUM_THREADS": (f"{_COUNT}(,{_COUNT})*", "a number from 1 to 9999, or a list of them"),
@@ -208,7 +207,5 @@ def quick_or_full(quick, full):
     """
     choice = os.environ.get("COURSE_FULL", "")
     if choice not in ("", "0", "1"):
-        raise ValueError(
-            f"COURSE_FULL must be 1 (all images), 0 or unset (a subset), not {choice!r}."
-        )
+        raise ValueError(f"COURSE_FULL must be 1 (all images) or 0 (a subset), not {choice!r}.")
     return full if choice == "1" else quick

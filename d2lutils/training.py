@@ -42,9 +42,8 @@ class History:
         return "\n".join(self._line(i) for i in range(len(self.seconds)))
 
     def _line(self, i):
-        line = (
-            f"epoch {i + 1:2d}  loss {self.train_loss[i]:.3f}  train {self.train_accuracy[i]:.3f}"
-        )
+        loss, accuracy = self.train_loss[i], self.train_accuracy[i]
+        line = f"epoch {i + 1:2d}  loss {loss:.3f}  train {accuracy:.3f}"
         if self.test_accuracy:
             line += f"  test {self.test_accuracy[i]:.3f}"
         return line + f"  {self.seconds[i]:5.1f} s"
