@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from copy import deepcopy
 
-from mxnet import gluon, np, sym
+from mxnet import cpu, gluon, np, sym
 
 
 def to_graph(net):
@@ -26,14 +26,11 @@ def to_graph(net):
 def to_net(graph, weights):
     """A network (SymbolBlock) that computes `graph` with `weights`, a dictionary of arrays by name.
 
-    With several heads it returns a list. Raises KeyError when a weight is missing.
+    With several heads it returns a list. Raises AssertionError when a weight is missing.
     """
     symbol = sym.load_json(json.dumps(graph)).as_np_ndarray()
     net = gluon.SymbolBlock(symbol, sym.var("data", dtype="float32").as_np_ndarray())
-    for name, p in net.collect_params().items():
-        p.shape = weights[name].shape
-        p.initialize()
-        p.set_data(weights[name])
+    net.collect_params().load_dict(weights, cpu(), ignore_extra=True)
     return net
 
 
@@ -49,9 +46,7 @@ def fold_batch_norm(graph, weights):
     nodes = graph["nodes"]
     readers = Counter(i for node in nodes for i, *_ in node["inputs"])
     readers.update(i for i, *_ in graph["heads"])
-    for node in nodes:
-        if node["op"] != "BatchNorm":
-            continue
+    for node in [node for node in nodes if node["op"] == "BatchNorm"]:
         before, *others = (i for i, *_ in node["inputs"])
         gamma, beta, mean, var = (nodes[i]["name"] for i in others)
         conv = nodes[before]
@@ -65,22 +60,3 @@ def fold_batch_norm(graph, weights):
         node["op"], node["attrs"] = "Convolution", conv["attrs"] | {"no_bias": "False"}
         node["inputs"] = [*conv["inputs"][:2], node["inputs"][2]]  # data, weights, and beta as bias
     return graph, weights
-
-
-def classic(graph):
-    """`graph` as a symbol of MXNet's classic interface, which quantization and ONNX export ask for.
-
-    The operations of the NumPy interface get the names of their classic twins: ReLU, addition of
-    equal shapes, and concatenation. Others stay as they are.
-    """
-    nodes = deepcopy(graph["nodes"])
-    for node in nodes:
-        if node["op"] == "_npx_relu":
-            node["op"], node["attrs"] = "Activation", {"act_type": "relu"}
-        elif node["op"] == "_npi_add":
-            node["op"], node["attrs"] = "elemwise_add", {}
-        elif node["op"] == "_npi_concatenate":  # for a DenseNet
-            axis = {"dim": node["attrs"]["axis"], "num_args": str(len(node["inputs"]))}
-            node["op"], node["attrs"] = "Concat", axis
-    attrs = graph["attrs"] | {"is_np_shape": ["int", 0]}
-    return sym.load_json(json.dumps({**graph, "nodes": nodes, "attrs": attrs}))

@@ -5,7 +5,6 @@ import html
 import io
 
 from d2l import mxnet as d2l
-from IPython import get_ipython
 from IPython.display import display
 
 plt = d2l.plt
@@ -27,17 +26,10 @@ def plot_history(history, label="", color=None, axes=None):
         _, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
     epochs = range(1, len(history.seconds) + 1)
     for ax, what in zip(axes, ("loss", "accuracy")):
-        (line,) = ax.plot(
-            epochs, getattr(history, f"train_{what}"), "--", color=color, label=f"{label} train"
-        )
-        if history.test_loss:
-            ax.plot(
-                epochs,
-                getattr(history, f"test_{what}"),
-                "-o",
-                color=line.get_color(),
-                label=f"{label} test",
-            )
+        for part, style in (("train", "--"), ("test", "-o")):
+            if (values := getattr(history, f"{part}_{what}")) or part == "train":
+                (line,) = ax.plot(epochs, values, style, color=color, label=f"{label} {part}")
+                color = line.get_color()
         ax.set(xlabel="epoch", ylabel=what, xticks=epochs)
         ax.grid(alpha=0.3)
     axes[0].legend(frameon=False)
@@ -58,11 +50,3 @@ def show(alt):
     png = base64.b64encode(file.getvalue()).decode()
     picture = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
     display({"image/png": png, "text/html": picture, "text/plain": alt}, raw=True)
-
-
-def somebody_watches():
-    """Whether a person runs this cell, in JupyterLab or the like, so that sliders make sense.
-
-    Programs that execute notebooks (nbconvert, nbval) tell the kernel that nobody can answer it.
-    """
-    return getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False)

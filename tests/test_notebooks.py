@@ -33,7 +33,7 @@ BUILT = {
     "06_test_accuracy": {"renew_statistics"},
     "07_fast_on_a_cpu": {"seconds", "median_ratio", "milliseconds_by_operator"},
     "08_the_families": {"branch", "BlockV1", "BlockV2", "ZeroPadding", "residual_net", "dense_net"},
-    "10_from_training_to_use": {"to_graph", "to_net", "fold_batch_norm", "classic"},
+    "10_from_training_to_use": {"to_graph", "to_net", "fold_batch_norm"},
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]
 
@@ -334,6 +334,12 @@ def test_notebook_10_names_the_packages_of_its_group():
     wanted = " ".join(f'"{name}"' if "<" in name else name for name in groups["onnx"])
     texts = [cell.source for cell in cells(ROOT / "notebooks/10_from_training_to_use.ipynb")]
     assert any(f"pip install {wanted}\n" in text for text in texts)
+
+
+def test_notebook_10_was_executed_where_onnx_is():
+    texts = strings(outputs(ROOT / "notebooks/10_from_training_to_use.ipynb"))
+    cure = "install the group onnx before you execute it, so that its output shows the export"
+    assert any(text.startswith("onnx 1.") for text in texts), cure
 
 
 def test_something_is_built():

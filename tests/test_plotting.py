@@ -4,11 +4,10 @@ import base64
 import itertools
 
 from d2lutils import History
-from d2lutils.plotting import COLORS, plot_history, plt, show, somebody_watches
+from d2lutils.plotting import COLORS, plot_history, plt, show
 
 import numpy
 import pytest
-from jupyter_client.manager import start_new_kernel
 from matplotlib.colors import to_rgb
 
 TRAINED = History([2.0, 1.0, 0.5], [0.3, 0.6, 0.8], seconds=[1.0, 1.0, 1.0])
@@ -126,30 +125,3 @@ def test_a_figure_is_shown_with_a_sentence_for_those_who_cannot_see_it(monkeypat
 def test_a_figure_without_a_sentence_is_refused():
     with pytest.raises(ValueError, match="alt must say in a sentence what the figure shows"):
         show(" ")
-
-
-# --- is anybody there? ---
-
-ASK = "from d2lutils.plotting import somebody_watches; print(somebody_watches())"
-
-
-def test_nobody_watches_a_program():
-    assert somebody_watches() is False
-
-
-@pytest.mark.parametrize("watching", [True, False])
-def test_who_can_be_asked_watches(watching):
-    """JupyterLab tells the kernel that it can ask for input, nbconvert and nbval that it cannot."""
-    said = []
-    manager, client = start_new_kernel(kernel_name="python3")
-    try:
-        client.execute_interactive(
-            ASK,
-            allow_stdin=watching,
-            timeout=60,
-            output_hook=lambda message: said.append(message["content"].get("text", "")),
-        )
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    assert "".join(said).split() == [str(watching)]
