@@ -40,9 +40,9 @@ def _numbers(trial, what, result, number, hint):
     hints=(
         "First count: four convolutions, 256 to 128, 128 to 128, 128 to 512, and the projection from "
         "256 to 512; after each of them a normalization. Second count: with c channels, 9 c k "
-        "weights stand against 4 k c + 9 * 4 k * k.",
-        "The three convolutions of the branch have 245,760 weights, the projection has half a "
-        "square of 512. The normalizations have 2 * (128 + 128 + 512 + 512). In the second count "
+        "weights are compared with 4 k c + 9 * 4 k * k.",
+        "The three convolutions of the branch have 245,760 weights, the projection has half "
+        "of 512 * 512. The normalizations have 2 * (128 + 128 + 512 + 512). In the second count "
         "5 c must be more than 36 k.",
     ),
 )
@@ -80,19 +80,19 @@ def counted_by_hand(trial, parameters, channels):
         ("Inside the branch there are a quarter of the channels.", wide),
         ("The first convolution reads the 256 channels that come in.", right + c * inside),
         (
-            "The projection is a 1x1 convolution: one weight for each pair.",
+            "The projection is a 1x1 convolution: one weight for each pair of channels.",
             right + 8 * projection,
         ),
         ("The projection reads the block's input, 256 channels.", right + out * out - projection),
         ("A stride changes how often a weight is used, not how many there are.", right / 4),
     ]
     hint = (
-        f"The number is {'larger' if found < right else 'smaller'}. Write down the channels on the "
-        "way: 256, 128, 128, 512."
+        f"The number is {'larger' if found < right else 'smaller'} than yours. Write down the "
+        "channels on the way: 256, 128, 128, 512."
     )
     trial.equal(what, found, right, hint, mistakes, tolerance=1e-8, secret=True)
 
-    what, k = "the channels from which on a bottleneck layer pays", 12
+    what, k = "the number of channels from which a bottleneck layer pays off", 12
     found = trial.number(what, channels)
     right = 36 * k // 5 + 1
     mistakes = [
@@ -104,7 +104,7 @@ def counted_by_hand(trial, parameters, channels):
         ("That is for a growth rate of 32, as in the lesson.", 230),
         ("That is for a growth rate of 32, as in the lesson.", 231),
         ("That is for a growth rate of 32, as in the lesson.", 230.4),
-        ("That many times the growth rate: multiply by 12.", 7.2),
+        ("The channels are that many times the growth rate: multiply by 12.", 7.2),
         ("The 1x1 convolution makes 4 k channels, not k.", 9 * k // 8 + 1),
         (
             "Each of the 4 k channels inside has nine weights in the 3x3 convolution.",
@@ -113,8 +113,8 @@ def counted_by_hand(trial, parameters, channels):
         ("The 3x3 convolution inside reads 4 k channels, not k.", 9 * k // 5 + 1),
     ]
     hint = (
-        f"The number is {'larger' if found < right else 'smaller'}. Write both counts with the "
-        "letters c and k, and divide by k."
+        f"The number is {'larger' if found < right else 'smaller'} than yours. Write both counts "
+        "with the letters c and k, and divide by k."
     )
     trial.equal(what, found, right, hint, mistakes, tolerance=1e-8, secret=True)
 
@@ -176,7 +176,7 @@ def shortcuts_counted(trial, function):
         ]
         right.append([n - counts[0] for n in counts])
         if numpy.allclose(found, counts):
-            hint = "These are the parameters of the whole networks. How many more than A is asked."
+            hint = "These are the parameters of the whole networks. How many more than A are there?"
             raise Wrong(what, hint, f"{found[0]:,.0f} for A", "0 for A")
     mistakes = [
         (
@@ -192,7 +192,7 @@ def shortcuts_counted(trial, function):
             partial(_projections, norm=1),
         ),
         ("Running statistics are not trained.", partial(_projections, norm=4)),
-        ("The versions are exchanged.", lambda d, w, v: _projections(d, w, 3 - v)),
+        ("The versions are swapped.", lambda d, w, v: _projections(d, w, 3 - v)),
         ("A projection is a 1x1 convolution.", partial(_projections, area=9)),
         (
             "In C all n blocks of the first stage have a projection, its first block too.",
@@ -207,7 +207,7 @@ def shortcuts_counted(trial, function):
             partial(_projections, first=0),
         ),
         (
-            "In C the first block of a stage reads half as many channels.",
+            "In C the first block of stages 2 and 3 reads half as many channels as the others.",
             partial(_projections, only_c=1, first=0),
         ),
         ("Each of the three stages has (depth - 2) / 6 blocks.", partial(_projections, period=3)),
@@ -273,20 +273,20 @@ BRANCHES = [
         ("The argument strides has no effect.", {"place": None}),
         ("The convolutions have no bias.", {"use_bias": True}),
         (
-            "A branch ends with its last convolution: the block has the normalization after it.",
+            "A branch ends with its last convolution: the block adds the normalization after it.",
             {"end": _norm},
         ),
         (
-            "A branch ends with its last convolution: the block has what comes after it.",
+            "A branch ends with its last convolution: the block adds what comes after it.",
             {"end": _norm_relu},
         ),
-        ("Between two convolutions stand normalization and ReLU.", {"joints": (list, list)}),
+        ("Normalization and ReLU come between two convolutions.", {"joints": (list, list)}),
         (
-            "The ReLUs are missing: between two convolutions stand normalization and ReLU.",
+            "The ReLUs are missing: normalization and ReLU come between two convolutions.",
             {"joints": (_norm, _norm)},
         ),
         (
-            "The normalizations are missing: between two convolutions stand normalization and ReLU.",
+            "The normalizations are missing: normalization and ReLU come between two convolutions.",
             {"joints": (lambda: [relu()],) * 2},
         ),
         ("Normalization first, then ReLU.", {"joints": (lambda: [relu(), nn.BatchNorm()],) * 2}),
@@ -406,7 +406,7 @@ EXCITED = {
     "always 16": "The argument reduction has no effect.",
     "reduction units": "The first dense layer has num_channels // reduction units, not reduction.",
     "no biases": "Leave the two dense layers their biases.",
-    "ReLU before": "No ReLU before the addition: it comes after it.",
+    "ReLU before": "The ReLU comes after the addition, not before it.",
     "no addition": "The shortcut is missing: add it after the scaling.",
     "no ReLU": "The ReLU after the addition is missing.",
 }
@@ -467,7 +467,7 @@ def squeeze_excitation(trial, block_class):
                     (hint, _around(partial(_Excited, fault=fault)))
                     for fault, hint in EXCITED.items()
                 ],
-                shapes="Beside the branch and the shortcut that it gets, the block has one "
+                shapes="Besides the branch and the shortcut that it gets, the block has one "
                 f"normalization and two dense layers. {TWO_DENSE}",
                 hints={
                     "broadcast": "Look at the two shapes in the message. Scales of shape (N, C) "
@@ -480,7 +480,7 @@ def squeeze_excitation(trial, block_class):
             )
         except Wrong as wrong:
             if wrong.hint == blocks.DENSE:
-                wrong.hint = f"Look at the dense layers, there are two. {TWO_DENSE}"
+                wrong.hint = f"Look at the dense layers: there are two. {TWO_DENSE}"
             raise
 
 
@@ -591,7 +591,7 @@ def channels_on_the_way(trial, function, limit):
         ("That is the stem, before any transition.", 24),
         ("One layer adds 12 channels, and a block has 16 of them.", 4),
     ]
-    hint = "If the number no longer changes from block to block, c = (c + n k) / 4."
+    hint = "Once the number no longer changes from block to block, c = (c + n k) / 4."
     trial.equal(what, found, 64, hint, mistakes, secret=True, tolerance=1e-3)
 
 
@@ -667,8 +667,8 @@ MOVED = [
     ),
     ("The bias moves into the running mean, not into beta.", partial(_emptied, into="beta")),
     (
-        "A bias can move only into a normalization that follows directly. With a ReLU between it "
-        "has to stay.",
+        "A bias can move only into a normalization that follows directly. With a ReLU in between, "
+        "it has to stay.",
         partial(_emptied, adjacent=False),
     ),
     (
@@ -718,7 +718,8 @@ def biases_moved(trial, function):
                 f"{case}: the output in {mode} mode is unchanged",
                 trial.forward(net, X, context),
                 trial.forward(prepared(), X, context),
-                "Which biases may go, and which number has to change with them? Nothing else may."
+                "Which biases may go, and which number has to change with them? "
+                "Nothing else may change."
                 if mode == "prediction"
                 else "In prediction mode it is right. In training mode a normalization subtracts "
                 "the mean of the batch, with any bias in it: so beta and gamma have to stay.",
@@ -773,7 +774,7 @@ class _Starting(nn.HybridBlock):
     "8.7a",
     "Zoo: a branch that never learns",
     hints=(
-        "Follow a number through the branch: what does the first normalization put out if its gamma "
+        "Follow a number through the branch: what does the first normalization output if its gamma "
         "and beta are zero? What does the ReLU pass back?",
         "The gamma that starts at zero belongs to the last normalization, bn2. bn1 starts with a "
         "gamma of one, as usual: nn.BatchNorm() without an argument.",
@@ -790,13 +791,13 @@ class _Starting(nn.HybridBlock):
         ),
         "c": (
             True,
-            "With gamma and beta zero, the first normalization puts out zeros. The ReLU passes no "
+            "With gamma and beta zero, the first normalization outputs zeros. The ReLU passes no "
             "gradient where its input is not positive, and the second convolution sees only zeros.",
         ),
         "d": (
             False,
-            "It subtracts a mean and divides, in every block. Here it gets zeros and has nothing to "
-            "do.",
+            "It subtracts a mean and divides by a standard deviation in every block, and other "
+            "blocks learn. Here it gets only zeros.",
         ),
     },
 )
@@ -826,8 +827,8 @@ def never_learns(trial, hypothesis_a, block_class):
         "after three steps every parameter has moved",
         still == 0,
         "The symptom is still there: the first normalization still starts with gamma = 0.",
-        f"{still} of 6 have not",
-        "none that has not",
+        f"{still} of 6 have not moved",
+        "all 6 have moved",
     )
 
 
@@ -864,8 +865,8 @@ DEEP = [
     (hint, partial(_deep, **differences))
     for hint, differences in [
         ("The symptom is still there: a stage repeats one and the same block.", {"shared": True}),
-        ("One block too many in each stage: the first one is counted in number.", {"more": 1}),
-        ("The last normalization and ReLU belong there, in version 2.", {"end": list}),
+        ("One block too many in each stage: number includes the first one.", {"more": 1}),
+        ("In version 2 a last normalization and ReLU follow the blocks.", {"end": list}),
         ("The blocks are of version 2.", {"version": 1}),
         ("The second and third stage halve height and width.", {"strides": 1}),
     ]
@@ -888,7 +889,8 @@ DEEP = [
     options={
         "a": (
             False,
-            "Running statistics grow with the depth too, but so should weights, and count has them.",
+            "More depth brings more running statistics, but it should bring more weights too, and "
+            "count includes those.",
         ),
         "b": (
             False,
@@ -896,7 +898,7 @@ DEEP = [
         ),
         "c": (
             False,
-            "20, 32 and 56 give 3, 5 and 9: the number of blocks is right.",
+            "Depths 20, 32 and 56 give 3, 5 and 9 blocks a stage: the number of blocks is right.",
         ),
         "d": (
             True,

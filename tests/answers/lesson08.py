@@ -557,7 +557,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", lambda c: make_block(c, c, version=2)), "order"),
     ],
     "not_larger": [
-        (("a", deep_net), "count has them"),
+        (("a", deep_net), "count includes"),
         (("b", deep_net), "two convolutions"),
         (("c", deep_net), "the number of blocks is right"),
         (("d", two_in_turns), "Is one used twice"),
