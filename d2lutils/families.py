@@ -86,8 +86,8 @@ class BlockV2(nn.HybridBlock):
         self.branch, self.shortcut = branch, shortcut
 
     def hybrid_forward(self, F, X):
-        Y = F.npx.relu(self.bn(X))
-        return self.branch(Y) + (self.shortcut(Y) if self.shortcut else X)
+        Z = F.npx.relu(self.bn(X))
+        return self.branch(Z) + (self.shortcut(Z) if self.shortcut else X)
 
 
 class ZeroPadding(nn.HybridBlock):
