@@ -57,11 +57,24 @@ def test_every_exercise_has_its_answers():
     assert [name for name in NAMES if len(RIGHT[name]) < 2 or len(WRONG[name]) < 3] == []
 
 
+STOPWATCHES = {"raced", "stopped_too_early", "first_call_timed"}
+
+
+def verdict(say, name, answers, word):
+    """What the check says. Other programs can disturb a stopwatch: it may have a second and a third
+    try to say the word."""
+    for _ in range(3 if name in STOPWATCHES else 1):
+        said = say(NAMES[name], *answers)
+        if word in " ".join(said.split()):
+            break
+    return said
+
+
 @pytest.mark.parametrize("name, answers", each(RIGHT))
 def test_a_right_answer_is_accepted_in_the_same_words(say, name, answers):
     words = set()
     for _ in range(ROUNDS + 1):  # fresh inputs each time
-        said = say(NAMES[name], *answers)
+        said = verdict(say, name, answers, ": right.")
         assert NAMES[name].state == "right", said
         assert "ok" in said and "failed" not in said
         words.add(said)
@@ -79,7 +92,7 @@ def test_a_right_choice_gets_the_reason_of_every_option(say, name):
 def test_a_wrong_answer_gets_the_hint_that_fits(say, name, wrong):
     answers, word = wrong
     for _ in range(ROUNDS):
-        said = say(NAMES[name], *answers)
+        said = verdict(say, name, answers, word)
         assert NAMES[name].state == "not right yet", said
         assert "failed" in said
         first = said.split("hint 1 of 3: ")[1].split("[hint(2)")[0]
