@@ -622,6 +622,27 @@ def test_a_secret_stays_one():
     assert raised.value.expected == "another number" and raised.value.seen == "1"
 
 
+@pytest.mark.parametrize(
+    "name, place, word",
+    [
+        ("shortcuts_counted", 2, "for C"),
+        ("channels_on_the_way", 0, "for the stem"),
+        ("channels_on_the_way", 4, "for transition 2"),
+    ],
+)
+def test_a_wrong_number_among_several_is_named(say, name, place, word):
+    function, *more = RIGHT[name][0]
+
+    def with_one_off(*size):
+        found = [*function(*size)]
+        found[place] += 1000
+        return found
+
+    said = say(NAMES[name], with_one_off, *more)
+    (seen,) = [line for line in said.splitlines() if line.split()[0] == "seen"]
+    assert seen.endswith(word)
+
+
 def test_a_hint_of_the_call_comes_before_the_engines():
     with pytest.raises(engine.Wrong) as raised:
         engine.Trial().call(failing, hints={"sky": "Look up."})

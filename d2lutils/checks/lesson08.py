@@ -403,10 +403,8 @@ class _Excited(nn.Block):
             return npx.relu(self.scaled(Y, by=before) + shortcut)
         if fault == "after the addition":
             return npx.relu(self.scaled(Y + shortcut))
-        if fault == "scales the sum":
+        if fault == "scales the sum":  # before or after ReLU: the scales are positive
             return npx.relu(self.scaled(Y + shortcut, by=Y))
-        if fault == "scales the end":
-            return self.scaled(npx.relu(Y + shortcut), by=Y)
         if fault == "after the ReLU":
             return self.scaled(npx.relu(Y + shortcut))
         if fault == "shortcut":
@@ -427,7 +425,6 @@ EXCITED = {
     "after the addition": "Scale the branch alone, before the shortcut is added.",
     "scales the sum": "Scale the branch alone, before the shortcut is added.",
     "after the ReLU": "Scale the branch alone, before the shortcut is added.",
-    "scales the end": "Scale the branch alone, before the shortcut is added.",
     "squeezes before": "The squeeze comes after the normalization: take the means of its output.",
     "whole batch": "Each image has its own scales: the mean is over height and width alone, axes 2 and 3.",
     "shortcut": "Scale the branch, not the shortcut.",
@@ -768,6 +765,11 @@ MOVED = [
     ),
     ("The bias moves into the running mean, not into beta.", partial(_emptied, into="beta")),
     (
+        "In a layer with an activation of its own the bias comes before that activation, so it has "
+        "to stay.",
+        partial(_emptied, activated=True),
+    ),
+    (
         "A bias can move only into a normalization that follows directly. With a ReLU in between, "
         "it has to stay.",
         partial(_emptied, adjacent=False),
@@ -783,11 +785,6 @@ MOVED = [
     (
         "A bias with no normalization directly behind it has to stay.",
         partial(_emptied, adjacent=False, spared=0),
-    ),
-    (
-        "In a layer with an activation of its own the bias comes before that activation, so it has "
-        "to stay.",
-        partial(_emptied, activated=True),
     ),
 ]
 
