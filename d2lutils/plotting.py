@@ -26,10 +26,17 @@ def plot_history(history, label="", color=None, axes=None):
         _, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
     epochs = range(1, len(history.seconds) + 1)
     for ax, what in zip(axes, ("loss", "accuracy")):
-        for part, style in (("train", "--"), ("test", "-o")):
-            if (values := getattr(history, f"{part}_{what}")) or part == "train":
-                (line,) = ax.plot(epochs, values, style, color=color, label=f"{label} {part}")
-                color = line.get_color()
+        (line,) = ax.plot(
+            epochs, getattr(history, f"train_{what}"), "--", color=color, label=f"{label} train"
+        )
+        if history.test_loss:
+            ax.plot(
+                epochs,
+                getattr(history, f"test_{what}"),
+                "-o",
+                color=line.get_color(),
+                label=f"{label} test",
+            )
         ax.set(xlabel="epoch", ylabel=what, xticks=epochs)
         ax.grid(alpha=0.3)
     axes[0].legend(frameon=False)
