@@ -10,6 +10,7 @@ from mxnet.gluon import nn
 
 from ..data import batches, fashion_mnist, half_size
 from ..densenet import densenet
+from ..families import cifar_resnet
 from ..lenet import lenet
 from ..nets import he, normalize_once, sequential
 from ..norm import GroupNorm, Noise
@@ -187,6 +188,14 @@ def depth(images, epochs, seed, depth, shortcut):
     net = small_resnet(depth, width=8, shortcut=shortcut)
     net.initialize(init.Xavier())
     return _epochs(net, *_images(images, 16), epochs, seed=seed, lr=0.1, schedule="constant")
+
+
+def families(images, epochs, seed, network, version, lr):
+    """Residual nets of both versions on 16x16 images, with 20 and 56 layers and with bottlenecks."""
+    depth, block = network.split(" layers, ")
+    net = cifar_resnet(int(depth), version, width=8, bottleneck=block == "bottleneck")
+    net.initialize(he())
+    return _epochs(net, *_images(images, 16), epochs, seed=seed, lr=lr)
 
 
 def noise(images, epochs, seed, norm, lr):
@@ -394,6 +403,14 @@ EXPERIMENTS = {
     ),
     "placement": Experiment(placement, grid(place=["before", "after"])),
     "depth": Experiment(depth, grid(depth=[8, 20, 32, 44], shortcut=[False, True])),
+    "families": Experiment(
+        families,
+        grid(
+            network=["20 layers, basic", "56 layers, basic", "56 layers, bottleneck"],
+            version=[1, 2],
+            lr=[0.03, 0.1, 0.3],
+        ),
+    ),
     "noise": Experiment(noise, grid(norm=[*BOTH, "batch and noise"], lr=[0.01, 0.1, 1.0])),
     "noise_controls": Experiment(
         noise_controls,
