@@ -496,7 +496,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((unguarded,), "has the bias None"),
         ((all_alike,), "nn.BatchNorm has gamma and beta"),
         ((lambda layers: list(for_pytorch(layers).values()),), "Begin with found = {}"),
-        ((lambda layers: {},), "a fifth entry"),
+        ((lambda layers: {},), "An entry is missing"),
     ],
     "moved_at_random": [
         ((lambda X, most: X,), "moved alike"),
@@ -528,7 +528,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("d", as_before), "The symptom is still there"),
         (("d", lambda net, data: fold_batch_norm(*to_graph(net))), "The symptom is still there"),
         (("d", ten_batches), "all forty batches"),
-        (("d", half), "the other is not"),
+        (("d", half), "Are both normalizations renewed"),
         (("d", unfolded), "still there. Fold them"),
         (("d", lambda net, data: for_export(net, data)[0]), "return graph, weights"),
         (("d", lambda net, data: net), "return graph, weights"),
