@@ -527,7 +527,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", for_export), "copies all parameters"),
         (("d", as_before), "The symptom is still there"),
         (("d", lambda net, data: fold_batch_norm(*to_graph(net))), "The symptom is still there"),
-        (("d", ten_batches), "all forty batches"),
+        (("d", ten_batches), "all batches of 16"),
         (("d", half), "Are both normalizations renewed"),
         (("d", unfolded), "still there. Fold them"),
         (("d", lambda net, data: for_export(net, data)[0]), "return graph, weights"),
