@@ -12,7 +12,8 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LESSONS = [*sorted((ROOT / "notebooks").glob("0[1-8]_*.ipynb"))]
+LESSONS = sorted(p for p in (ROOT / "notebooks").glob("*_*.ipynb") if "01" <= p.name[:2] <= "10")
+LESSONS = [p for p in LESSONS if p.name[:2] != "09"]
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=[path.stem for path in LESSONS])
 
 
@@ -76,7 +77,7 @@ def test_there_are_five_to_eight_exercises_with_their_times(lesson):
     text = "\n".join(
         cell.source for cell in notebook(lesson, "exercises").cells if cell.cell_type == "markdown"
     )
-    titles = re.findall(r"^## (\d\.\d) .*\n\n\*(.*?)\*", text, re.MULTILINE)
+    titles = re.findall(r"^## (\d+\.\d) .*\n\n\*(.*?)\*", text, re.MULTILINE)
     number = int(lesson.stem[:2])
     assert [title for title, _ in titles] == [f"{number}.{i + 1}" for i in range(len(titles))]
     assert 5 <= len(titles) <= 8

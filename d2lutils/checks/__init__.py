@@ -5,7 +5,17 @@ answer; `summary("01")` lists the exercises that were right at least once since 
 answer, however wrong, makes a check raise an error.
 """
 
-from . import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08
+from . import (
+    lesson01,
+    lesson02,
+    lesson03,
+    lesson04,
+    lesson05,
+    lesson06,
+    lesson07,
+    lesson08,
+    lesson10,
+)
 from .engine import Exercise, hint
 
 LESSONS = {
@@ -17,6 +27,7 @@ LESSONS = {
     "06": lesson06,
     "07": lesson07,
     "08": lesson08,
+    "10": lesson10,
 }
 
 
@@ -39,6 +50,7 @@ def summary(lesson=None):
     done = sum(exercise.done for exercise in found)
     print(f"Exercises {lesson}: {done} of {len(found)} done")
     width = max(42, *(len(exercise.title) + 1 for exercise in found))
+    place = max(5, *(len(exercise.number) + 1 for exercise in found))
     for exercise in found:
         mark, state = ("x", "right") if exercise.done else (" ", exercise.state)
-        print(f"  [{mark}] {exercise.number:<5}{exercise.title:<{width}}{state}")
+        print(f"  [{mark}] {exercise.number:<{place}}{exercise.title:<{width}}{state}")
