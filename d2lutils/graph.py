@@ -1,8 +1,9 @@
 """A trained network as a graph of operations, and batch normalization folded into convolutions.
 
-A graph is what MXNet writes into a `-symbol.json` file, as a dictionary: `nodes` in an order in which
-each stands after those that it reads, and `heads`, the nodes whose outputs the network returns. A node
-whose operation is "null" is an array: the input "data" or a weight. Weights are a dictionary by name.
+A graph is what MXNet writes into a `-symbol.json` file, as a dictionary: `nodes`, each of
+them after those that it reads, and `heads`, the nodes whose outputs the network returns. A node
+whose operation is "null" is an array: the input "data" or a weight. Weights are a
+dictionary of arrays by name.
 """
 
 import json
@@ -39,7 +40,7 @@ def fold_batch_norm(graph, weights):
 
     Returns a new graph and new weights: the convolution has gamma / std times its weights, and a bias
     under the name of beta. A normalization stays if it reads something other than a convolution, or if
-    somebody else reads the convolution or its weights too. In prediction mode the result is the same
+    something else reads the convolution or its weights too. In prediction mode the result is the same
     up to rounding; in training mode a folded normalization no longer uses the batch's statistics.
     """
     graph, weights = deepcopy(graph), dict(weights)

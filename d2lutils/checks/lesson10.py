@@ -29,7 +29,7 @@ BATCHES = [
         partial(_batches, whole=math.floor),
     ),
     ("One batch fewer is enough already.", lambda m, left: _batches(m, left) + 1),
-    ("Batches come whole: round up.", partial(_batches, whole=float)),
+    ("The number of batches is whole: round up.", partial(_batches, whole=float)),
     (
         "The momentum is the weight of the old value: this much of it is left after each batch.",
         lambda m, left: _batches(1 - m, left),
@@ -57,7 +57,7 @@ def batches_until(trial, by_hand, in_pytorch, function):
     0.01; function(momentum, left) -> the smallest number of batches."""
     mistakes = [
         ("0.9 ** 43 is 0.0108, a little more than 1 %.", 43),
-        ("That is what the lesson uses: 1.5 % is left then.", 40),
+        ("That is the lesson's number: 1.5 % is left after it.", 40),
         ("0.9 is the weight of the old value, so one batch leaves 90 % of it.", 2),
         ("The number is whole.", math.log(0.01) / math.log(0.9)),
     ]
@@ -84,11 +84,11 @@ def batches_until(trial, by_hand, in_pytorch, function):
     if abs(seen[worst] - right[worst]) > 1e-6:
         what += ", here function({:g}, {:.4f})".format(*sizes[worst])
     hint = (
-        "momentum ** k is what k batches leave. Which k is the first at which it is small enough?"
+        "momentum ** k is left after k batches. Which k is the first at which it is small enough?"
     )
     known = [(its_hint, [its(*size) for size in sizes]) for its_hint, its in BATCHES]
     trial.equal(what, seen, right, hint, known, tolerance=1e-6)
-    no_logarithm = "The logarithm of 0 does not exist: take the momentum 0 by itself."
+    no_logarithm = "The logarithm of 0 does not exist: treat momentum 0 by itself."
     hints = dict.fromkeys(("math domain error", "divi", "infinity"), no_logarithm)
     found = trial.call(function, 0.0, 0.02, hints=hints)
     hint = "With momentum 0 the first batch already replaces the old value."
@@ -114,8 +114,8 @@ FOLDABLE = {  # name in the text: right number, and hints for others
         {
             5: "What does the first normalization of each block read, and what the last one?",
             3: OTHERS,
-            0: "The second normalization of each block reads conv1, and nobody else does.",
-            1: "There are two blocks, and both have the same inside.",
+            0: "The second normalization of each block reads conv1, and nothing else does.",
+            1: "There are two blocks, and both are built alike.",
             4: "An addition has no weights that could take the factor.",
         },
     ),
@@ -125,7 +125,7 @@ FOLDABLE = {  # name in the text: right number, and hints for others
             7: "A normalization that reads a concatenation stays.",
             4: OTHERS,
             1: "Each of the three layers has a normalization that reads its 1x1 convolution.",
-            0: "The second normalization of each layer reads conv1, and nobody else does.",
+            0: "The second normalization of each layer reads conv1, and nothing else does.",
         },
     ),
     "twice": (
@@ -144,7 +144,7 @@ FOLDABLE = {  # name in the text: right number, and hints for others
     "Which of them can go",
     hints=(
         "Go through the normalizations one by one, and ask three questions. Does it read a "
-        "convolution? Does nobody else read that convolution? Does nobody else use its weights?",
+        "convolution? Does anything else read that convolution? Does anything else use its weights?",
         "In the row: the first and the third. With pre-activation: the second of each block. In the "
         "bottlenecks: the second of each layer. With shared weights: none.",
     ),
@@ -155,7 +155,7 @@ def foldable(trial, row, pre_activation, bottlenecks, twice):
     for name, answer in answers.items():
         right, known = FOLDABLE[name]
         found = trial.number(f"the network {name}", answer)
-        hint = f"It can be {'more' if found < right else 'fewer'}. Which ones read a convolution?"
+        hint = f"The function folds {'more' if found < right else 'fewer'}. Which ones read a convolution?"
         mistakes = [(its_hint, number) for number, its_hint in known.items()]
         trial.equal(
             f"the network {name}", found, right, hint, mistakes, tolerance=1e-6, secret=True
@@ -191,12 +191,12 @@ SCALES = [
     ("The weights have to change, too: multiply them by the scale.", lambda n: n["gamma"] ** 0),
 ]
 AXIS = (
-    "The scale belongs to the channels that the layer reads. In the weights these are axis 1, not "
+    "The scale belongs to the channels that the layer reads. In the weights this is axis 1, not "
     "axis 0."
 )
 FLAT = (
     "A dense layer reads the flattened images: all pixels of channel 0, then all of channel 1. So "
-    "each scale is repeated for the pixels of its channel (np.repeat), not the whole row of scales."
+    "each scale is repeated for the pixels of its channel (np.repeat); do not repeat the whole row."
 )
 
 
@@ -221,7 +221,7 @@ def _wrong_biases(W, b, n):
         ("beta and the mean reach the output too: as a constant for each output.", b),
         ("The layer's own bias is missing.", summed(shift)),
         (
-            "The constant beta - s * mean passes through the old weights: the scale is in it already.",
+            "The constant beta - s * mean passes through the old weights: the scale is already in it.",
             b + summed(shift, W * _spread(W, s)),
         ),
         ("The mean is subtracted: beta - s * mean.", b + summed(n["beta"] + s * n["mean"])),
@@ -245,8 +245,8 @@ def _wrong_biases(W, b, n):
     "Fold it forward",
     hints=(
         "The normalization is s * x + t for each channel, with s = gamma / sqrt(var + eps) and t = "
-        "beta - s * mean. So the layer computes sum of w * (s * x + t) + b. Sort this by what stands "
-        "beside x. For the padding: which x makes s * x + t zero?",
+        "beta - s * mean. So the layer computes the sum of w * (s * x + t), plus b. Collect the "
+        "terms with x. For the padding: which x makes s * x + t zero?",
         "W = weight.reshape(len(weight), len(gamma), -1), which serves for both kinds of layer. The "
         "new weight is (W * s.reshape(1, -1, 1)).reshape(weight.shape), the new bias is bias + (W * "
         "t.reshape(1, -1, 1)).sum(axis=(1, 2)). The padding is -t / s.",
@@ -284,7 +284,7 @@ def folded_forward(trial, function, padding):
         right = _forward(W, b, n)
         hint = "Each input channel has its own scale, s = gamma / sqrt(var + eps)."
         trial.equal(f"{case}: the weight", found[0], right[0], hint, _wrong_weights(W, b, n))
-        hint = "What does the layer put out if every x is zero?"
+        hint = "What is the output of the layer if every x is zero?"
         trial.equal(f"{case}: the bias", found[1], right[1], hint, _wrong_biases(W, b, n))
     for n in norms[:2]:
         found = trial.call(padding, *n.values(), what="Your second function")
@@ -382,10 +382,10 @@ def integers(trial, to_int8, best_range):
         outside = numpy.abs(x) > best
         mistakes = [
             ("Negative numbers can lie outside, too: take the absolute value.", (x > best).sum()),
-            ("How many numbers are asked for, not which share of them.", outside.mean()),
+            ("Give how many numbers, not what share of them.", outside.mean()),
             ("These lie inside.", (~outside).sum()),
             (
-                "Some numbers outside round to 127 all the same. Compare the numbers with r, not "
+                "Some numbers outside still round to 127. Compare the numbers with r, not "
                 "the integers with 127.",
                 (numpy.abs(numpy.rint(x * 127 / best)) > 127).sum(),
             ),
@@ -446,14 +446,14 @@ def _names(trial, found, right, layers):
     elif "bias" in ends and all(str(name).rpartition(".")[0] in layers for name in extra):
         hint = "A layer that was made with use_bias=False has the bias None: leave it out."
     elif extra and not ends & {"weight", "bias", "running_mean"}:
-        hint = 'The names are those of the dictionary, a point and the kind: "stem.0.weight".'
+        hint = 'Each name is one of the dictionary, a dot and the kind: "stem.0.weight".'
     elif extra:
-        hint = "Each name begins with a name of the dictionary and a point, and nothing else."
+        hint = "Each name begins with a name of the dictionary and a dot, and nothing else comes before."
     elif lacking == {"bias"}:
         hint = "A layer that has a bias (or a beta) needs an entry for it, too."
     elif lacking == {"num_batches_tracked"}:
         hint = "Each normalization has a fifth entry, num_batches_tracked: an array with the integer 0."
-    seen = [f"{name} is missing" for name in missing[:2]] + [f"{n} is too many" for n in extra[:2]]
+    seen = [f"{name} is missing" for name in missing[:2]] + [f"{n} is extra" for n in extra[:2]]
     trial.holds("the names", not missing and not extra, hint, "; ".join(seen))
 
 
@@ -505,7 +505,7 @@ def for_pytorch(trial, function):
             "the values are NumPy arrays",
             isinstance(value, numpy.ndarray | numpy.generic),
             "PyTorch takes NumPy arrays: p.data() is an array of MXNet, p.data().asnumpy() one of "
-            "NumPy, and numpy.array(0) makes one of an integer.",
+            "NumPy, and numpy.array(0) turns an integer into one.",
             f"{name} is of type {type(value).__module__}.{kind}",
             "numpy.ndarray",
         )
@@ -526,7 +526,7 @@ def for_pytorch(trial, function):
             mistakes += [("PyTorch keeps the variance, not its root.", numpy.sqrt(expected))]
             mistakes += [("PyTorch adds eps itself: give it the variance alone.", expected + 1e-5)]
         if end == "weight" and expected.ndim > 1:
-            mistakes.append(("Both keep the outputs first: do not transpose.", expected.T))
+            mistakes.append(("In both, the outputs come first: do not transpose.", expected.T))
         hint = "Copy the array as it is. From which layer does this one come?"
         if end == "num_batches_tracked":
             hint = "numpy.array(0): a single number, 0, not a row with one number in it."
@@ -568,7 +568,7 @@ def _not_moved(x, y):
                 return (
                     "What leaves the image on one side must not come in on the other: what comes "
                 )
-                "in is dark, 0. (np.roll turns the image round.)"
+                "in is dark, 0. (np.roll wraps the image around.)"
     if not y.any():
         return "An image has become all dark."
     return (
@@ -618,24 +618,24 @@ def moved_at_random(trial, function):
         if len(seen) == 1:
             hint = "All images were moved alike: draw two new numbers for each image."
         elif len({r for r, _ in seen}) == 1 or len({d for _, d in seen}) == 1:
-            hint = "The images move in one direction only: right or left, and up or down as well."
+            hint = "The images move in one direction only: move them right or left, and also up or down."
         elif all(abs(r) == abs(d) for r, d in seen):
             hint = "The two numbers of an image depend on each other: draw one for each direction."
         elif max(r for r, _ in seen) < most or max(d for _, d in seen) < most:
-            hint = "The largest number, `most`, never comes: the upper limit of randint is not included."
+            hint = "The largest number, `most`, never comes up: randint leaves out its upper limit."
         elif min(r for r, _ in seen) > -most or min(d for _, d in seen) > -most:
-            hint = "The smallest number, -most, never comes."
+            hint = "The smallest number, -most, never comes up."
         else:
-            hint = "Some combinations never come: draw both numbers independently of each other."
+            hint = "Some combinations never come up: draw the two numbers independently."
         values = [{s[axis] for s in seen} for axis in (0, 1)]
         every = all(len(v) == 2 * most + 1 for v in values) and (most > 1 or len(seen) == 9)
         trial.holds(
             "all shifts come up, in both directions", every, hint, f"{len(seen)} different shifts"
         )
         trial.holds(
-            "each call draws new ones",
+            "each call draws new shifts",
             bool((again != Y).any()),
-            "Two calls gave the same. Do not set the seed inside the function.",
+            "Two calls gave the same result. Do not set the seed inside the function.",
         )
 
 
@@ -664,7 +664,7 @@ def _output(graph, weights, X):
     options={
         "a": (
             False,
-            "Forty batches leave 1.5 % of the old statistics, and the accuracy is that of guessing.",
+            "Forty batches leave 1.5 % of the old statistics, and the repaired function needs no more.",
         ),
         "b": (
             False,
@@ -717,7 +717,7 @@ def renewed_for_export(trial, hypothesis_a, for_export):
         error <= 0.05 * stale_error,
         "The symptom is still there: the statistics in the graph are the old ones."
         if numpy.abs(Y - stale).max() <= 0.05 * stale_error
-        else "A part of the old statistics is still in it. Did all batches of 16 images pass "
+        else "Part of the old statistics is still in the output. Did all batches of 16 images pass "
         "through the network in training mode? Are both normalizations renewed?",
         f"off by {error / stale_error:.0%} of the error of old statistics",
         "at most 5%",
@@ -746,7 +746,7 @@ def _ranges(net, X, batch_size=64, over=numpy.max, of=numpy.abs, skip=False, par
 
 RANGES = [
     (
-        "The symptom is still there: each batch overwrites what the batches before have shown.",
+        "The symptom is still there: each batch overwrites what earlier batches have found.",
         {"parts": slice(-1, None)},
     ),
     ("Only the first batch counts.", {"parts": slice(1)}),
@@ -754,9 +754,9 @@ RANGES = [
         "The last, incomplete batch counts too: its images may have the largest numbers.",
         {"skip": True},
     ),
-    ("The largest of all batches is asked for, not their mean.", {"over": numpy.mean}),
-    ("Add nothing up: keep the larger one.", {"over": numpy.sum}),
-    ("Negative numbers count, too: np.abs belongs there.", {"of": lambda Y: Y}),
+    ("Take the largest of all batches, not their mean.", {"over": numpy.mean}),
+    ("Do not add them up: keep the larger one.", {"over": numpy.sum}),
+    ("Negative numbers count, too: keep np.abs.", {"of": lambda Y: Y}),
 ]
 
 
@@ -771,7 +771,7 @@ RANGES = [
     options={
         "a": (
             False,
-            "Then the range would be larger with it, not smaller, and nothing of the calibration "
+            "Then the range would be larger with it, not smaller, and no number of the calibration "
             "images would lie outside.",
         ),
         "b": (
@@ -780,13 +780,13 @@ RANGES = [
         ),
         "c": (
             True,
-            "Each batch writes its own maxima over those of the batches before. With 641 images, "
+            "Each batch overwrites the maxima of the batches before it. With 641 images, only "
             "those of a single image remain.",
         ),
         "d": (
             False,
             "Without record() or train_mode() a network is in prediction mode, and its statistics "
-            "stay.",
+            "do not change.",
         ),
     },
 )
@@ -797,7 +797,7 @@ def calibrated(trial, hypothesis_b, largest):
         "the largest numbers in the middle": (131, 70, 64),
         "in the first batch": (129, 5, 64),
         "in the last, incomplete batch": (130, 129, 64),
-        "in other batches": (50, 12, 10),
+        "in batches of another size": (50, 12, 10),
     }.items():
         X = trial.normal(number, 2, 4, 5)
         trial.tie(trial.build(lambda: net, like=X[:3]))
@@ -807,7 +807,7 @@ def calibrated(trial, hypothesis_b, largest):
         if isinstance(found, Mapping):
             found = [found[key] for key in sorted(found)]
         right = _ranges(net, X, size)
-        hint = "For each layer, the largest absolute value that it puts out for any image."
+        hint = "For each layer, the largest absolute value of its outputs, over all images."
         trial.equal(
             f"{case}: the ranges",
             found,

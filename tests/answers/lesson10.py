@@ -430,7 +430,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((44, 1, counted), "weight of the new value"),
         ((44, 500, counted), "What is that of the old one"),
         ((44, 459, lambda m, left: counted(m, left) - 1), "round up, not down"),
-        ((44, 459, lambda m, left: math.log(left) / math.log(m)), "Batches come whole"),
+        ((44, 459, lambda m, left: math.log(left) / math.log(m)), "number of batches is whole"),
         (
             (44, 459, lambda m, left: math.ceil(math.log(left) / math.log(m))),
             "momentum 0 by itself",
@@ -447,7 +447,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((2, 2, 4, 0), "who else reads it"),
         ((2, 2, 7, 0), "reads a concatenation"),
         ((2, 2, 3, 2), "one and the same weights"),
-        ((9, 2, 3, 0), "It can be fewer"),
+        ((9, 2, 3, 0), "folds fewer"),
     ],
     "folded_forward": [
         ((tiled, padding), "repeated for the pixels"),
@@ -479,7 +479,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((entries(lambda n, v: [] if "num_b" in n else [(n, v)]),), "a fifth entry"),
         ((entries(lambda n, v: [(n.replace(".weight", ".gamma"), v)]),), "calls gamma weight"),
         ((entries(lambda n, v: [(n.replace("running", "moving"), v)]),), "running_mean"),
-        ((entries(lambda n, v: [(n.replace(".", "_"), v)]),), "a point and the kind"),
+        ((entries(lambda n, v: [(n.replace(".", "_"), v)]),), "a dot and the kind"),
         ((entries(lambda n, v: [("net." + n, v)]),), "and nothing else"),
         ((entries(lambda n, v: [(n, v), ("stem.0.bias", v)]),), "leave it out"),
         ((entries(lambda n, v: [] if n == "hidden.bias" else [(n, v)]),), "entry for it"),
