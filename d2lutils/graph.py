@@ -40,8 +40,8 @@ def fold_batch_norm(graph, weights):
 
     Returns a new graph and new weights: the convolution has gamma / std times its weights, and a bias
     under the name of beta. A normalization stays if it reads something other than a convolution, or if
-    something else reads the convolution or its weights too. In prediction mode the result is the same
-    up to rounding; in training mode a folded normalization no longer uses the batch's statistics.
+    something else reads the convolution, its weights or the beta too. In prediction mode the result
+    is the same up to rounding; in training mode a folded normalization no longer uses the batch's statistics.
     """
     graph, weights = deepcopy(graph), dict(weights)
     nodes = graph["nodes"]
@@ -52,6 +52,8 @@ def fold_batch_norm(graph, weights):
         gamma, beta, mean, var = (nodes[i]["name"] for i in others)
         conv = nodes[before]
         if conv["op"] != "Convolution" or readers[before] > 1 or readers[conv["inputs"][1][0]] > 1:
+            continue
+        if readers[others[1]] > 1:  # the normalization, and so its beta, is used twice
             continue
         W, *b = (nodes[i]["name"] for i, *_ in conv["inputs"][1:])
         scale = weights[gamma] / np.sqrt(weights[var] + float(node["attrs"]["eps"]))

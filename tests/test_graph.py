@@ -153,6 +153,24 @@ def test_shared_weights_stay():
     assert (to_net(graph, weights)(X) == net(X)).all()
 
 
+class OneForTwo(nn.HybridBlock):
+    """Two convolutions, and the same normalization after each of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.bn = nn.Conv2D(3, 1), nn.Conv2D(3, 1), nn.BatchNorm()
+
+    def hybrid_forward(self, F, X):
+        return self.bn(self.first(X)) + self.bn(self.second(X))
+
+
+def test_a_shared_normalization_stays():
+    net, X = made(OneForTwo(), 2, 3, 4, 4)
+    graph, weights = fold_batch_norm(*to_graph(net))
+    assert len(normalizations(graph)) == 2
+    assert (to_net(graph, weights)(X) == net(X)).all()
+
+
 def test_folding_changes_neither_the_net_nor_its_graph():
     net, X = made(resnet18(), 2, 1, 32, 32)
     graph, weights = to_graph(net)

@@ -93,6 +93,9 @@ def batches_until(trial, by_hand, in_pytorch, function):
     found = trial.call(function, 0.0, 0.02, hints=hints)
     hint = "With momentum 0 the first batch already replaces the old value."
     trial.equal("one batch with momentum 0", found, 1, hint)
+    found = trial.call(function, 0.5, 0.25)
+    hint = "0.5 ** 2 is exactly 0.25, and *at most* that share may be left."
+    trial.equal("two batches with momentum 0.5 and the share 0.25", found, 2, hint)
 
 
 # --- 10.2 ---
@@ -103,7 +106,7 @@ FOLDABLE = {  # name in the text: right number, and hints for others
     "row": (
         2,
         {
-            5: "Only a normalization that reads a convolution directly can be folded.",
+            5: "fold_batch_norm folds only what reads a convolution directly.",
             3: "The lesson's function looks for convolutions, not for dense layers.",
             4: "The second normalization reads a ReLU, the fourth a pooling.",
             1: "Two normalizations read a convolution directly, the first and the third.",
@@ -668,8 +671,7 @@ def _output(graph, weights, X):
         ),
         "b": (
             False,
-            "fold_batch_norm reads eps from the graph, for each layer. And a slightly wrong eps would "
-            "cost little.",
+            "fold_batch_norm reads eps from the graph, for each layer.",
         ),
         "c": (
             False,

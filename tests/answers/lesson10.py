@@ -430,6 +430,10 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((44, 1, counted), "weight of the new value"),
         ((44, 500, counted), "What is that of the old one"),
         ((44, 459, lambda m, left: counted(m, left) - 1), "round up, not down"),
+        (
+            (44, 459, lambda m, left: next(k for k in range(1, 10**4) if m**k < left)),
+            "*at most* that share",
+        ),
         ((44, 459, lambda m, left: math.log(left) / math.log(m)), "number of batches is whole"),
         (
             (44, 459, lambda m, left: math.ceil(math.log(left) / math.log(m))),
