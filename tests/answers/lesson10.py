@@ -85,6 +85,13 @@ def backwards(gamma, beta, mean, var, eps, weight, bias):
     return weight * scale.reshape(-1, 1, 1, 1), scale * (bias - mean) + beta
 
 
+def by_length(gamma, beta, mean, var, eps, weight, bias):
+    """Takes the axis that has as many places as there are scales."""
+    if len(weight) == len(gamma):
+        return backwards(gamma, beta, mean, var, eps, weight, bias)
+    return fold_forward(gamma, beta, mean, var, eps, weight, bias)
+
+
 def unsummed(gamma, beta, mean, var, eps, weight, bias):
     new, _ = fold_forward(gamma, beta, mean, var, eps, weight, bias)
     return new, bias
@@ -395,6 +402,14 @@ def overwritten(net, X, batch_size=64):
     return found
 
 
+def without_places(net, X, batch_size=64):
+    found = []
+    for i, layer in enumerate(net):
+        X = layer(X)
+        found[i] = np.abs(X).max().item()
+    return found
+
+
 def whole_batches(net, X, batch_size=64):
     return largest(net, X[: len(X) // batch_size * batch_size], batch_size)
 
@@ -441,7 +456,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ),
         ((44, 459, lambda m, left: counted(m, left) if m else 0), "already replaces"),
         ((44, 459, lambda m, left: counted(m, 0.01)), "left has no effect"),
-        ((44, 459, lambda m, left: 2 * counted(m, left)), "first at which it is small enough"),
+        ((44, 459, lambda m, left: 2 * counted(m, left)), "the first that is large enough"),
     ],
     "foldable": [
         ((5, 2, 3, 0), "directly"),
@@ -456,9 +471,11 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "folded_forward": [
         ((tiled, padding), "repeated for the pixels"),
         ((backwards, padding), "axis 1"),
+        ((by_length, padding), "axis 1"),
         ((unsummed, padding), "reach the output too"),
         ((of_new_weights, padding), "through the old weights"),
         ((lambda *a: fold_forward(*a)[0], padding), "return new_weight, new_bias"),
+        ((lambda gamma, *_: np.expand_dims(gamma, (0, 2, 3)), padding), "one axis at a time"),
         ((fold_forward, lambda g, b, m, v, e: 0 * m), "does not stay zero"),
         ((fold_forward, lambda g, b, m, v, e: m), "becomes beta"),
         ((fold_forward, lambda g, b, m, v, e: m + 1), "turn into zero"),
@@ -470,8 +487,9 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((lambda x, r: to_int8(x, r).astype("float32"), best_range), "astype('int8')"),
         ((lambda x, r: to_int8(x, r) * r / 127, best_range), "that the integers stand for"),
         ((lambda x, r: to_int8(x, 1.1 * r), best_range), "Multiply by 127 / r"),
+        ((lambda x, r: to_int8(x, r * 127 / 128), best_range), "The factor is 127 / r"),
         ((to_int8, absolute), "Square the errors"),
-        ((to_int8, lambda x, ranges: (max(ranges), 0)), "the largest range"),
+        ((to_int8, lambda x, ranges: (max(ranges), 0)), "largest range clips"),
         ((to_int8, lambda x, ranges: best_range(x, ranges)[::-1]), "The range comes first"),
         ((to_int8, lambda x, ranges: best_range(x, ranges)[0]), "return r, clipped"),
         (
@@ -493,12 +511,14 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((entries(lambda n, v: [(n, v.astype("float32"))]),), "it is an integer"),
         ((entries(lambda n, v: [(n, v.reshape(1) if "num_b" in n else v)]),), "not a row"),
         ((entries(lambda n, v: [(n, v + 1 if "num_b" in n else v)]),), "a single number, 0"),
-        ((entries(lambda n, v: [(n, v.T if v.ndim == 2 else v)]),), "shape"),
+        ((entries(lambda n, v: [(n, v.T if v.ndim == 2 else v)]),), "do not transpose"),
         ((entries(lambda n, v: [(n, v**0.5 if "var" in n else v)]),), "not its root"),
         ((entries(lambda n, v: [(n, 2 * v)]),), "as it is"),
         ((swapped,), "This is bias of the same layer"),
         ((unguarded,), "has the bias None"),
         ((all_alike,), "nn.BatchNorm has gamma and beta"),
+        ((lambda layers: {n: layers[n].bias.data() for n in ("norm",)},), "has gamma and beta"),
+        ((lambda layers: {n: layers[n].gamma.data() for n in layers},), "ask isinstance first"),
         ((lambda layers: list(for_pytorch(layers).values()),), "Begin with found = {}"),
         ((lambda layers: {},), "An entry is missing"),
     ],
@@ -524,6 +544,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
             "Some combinations",
         ),
         ((lambda X, most: moved_at_random(X, most)[:, :, 1:],), "shape"),
+        ((lambda X, most: numpy.random.randint(-most, most, shape=len(X)),), "size=..."),
     ],
     "renewed_for_export": [
         (("a", for_export), "leave 1.5 %"),
@@ -539,9 +560,10 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     ],
     "calibrated": [
         (("a", largest), "larger with it"),
-        (("b", largest), "may end beyond it"),
+        (("b", largest), "may end beyond"),
         (("d", largest), "is in prediction mode"),
         (("c", overwritten), "The symptom is still there"),
+        (("c", without_places), "needs a place for each layer"),
         (("c", whole_batches), "last, incomplete batch counts"),
         (("c", lambda net, X, batch_size=64: largest(net, X[:batch_size])), "Only the first batch"),
         (("c", appended), "shape"),
