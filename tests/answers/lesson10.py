@@ -97,6 +97,16 @@ def unsummed(gamma, beta, mean, var, eps, weight, bias):
     return new, bias
 
 
+def tiled_at_the_end(gamma, beta, mean, var, eps, weight, bias):
+    new, right = fold_forward(gamma, beta, mean, var, eps, weight, bias)
+    return new, right if weight.ndim == 4 else tiled(gamma, beta, mean, var, eps, weight, bias)[1]
+
+
+def averaged(gamma, beta, mean, var, eps, weight, bias):
+    new, right = fold_forward(gamma, beta, mean, var, eps, weight, bias)
+    return new, bias + (right - bias) / weight[0, 0].size
+
+
 def of_new_weights(gamma, beta, mean, var, eps, weight, bias):
     new, _ = fold_forward(gamma, beta, mean, var, eps, weight, bias)
     t = beta - gamma / np.sqrt(var + eps) * mean
@@ -472,6 +482,8 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((tiled, padding), "repeated for the pixels"),
         ((backwards, padding), "axis 1"),
         ((by_length, padding), "axis 1"),
+        ((tiled_at_the_end, padding), "repeated for the pixels"),
+        ((averaged, padding), "do not take their mean"),
         ((unsummed, padding), "reach the output too"),
         ((of_new_weights, padding), "through the old weights"),
         ((lambda *a: fold_forward(*a)[0], padding), "return new_weight, new_bias"),
@@ -513,8 +525,11 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((entries(lambda n, v: [(n, v + 1 if "num_b" in n else v)]),), "a single number, 0"),
         ((entries(lambda n, v: [(n, v.T if v.ndim == 2 else v)]),), "do not transpose"),
         ((entries(lambda n, v: [(n, v**0.5 if "var" in n else v)]),), "not its root"),
-        ((entries(lambda n, v: [(n, 2 * v)]),), "as it is"),
-        ((swapped,), "This is bias of the same layer"),
+        ((entries(lambda n, v: [(n, 2 * v)]),), "stem.0.weight: copy the array as it is"),
+        ((entries(lambda n, v: [(n, v + 1e-5 if "norm.w" in n else v)]),), "as it is"),
+        ((entries(lambda n, v: [(n, v + 1e-5 if "var" in n else v)]),), "adds eps itself"),
+        ((entries(lambda n, v: [(n, v.astype("int32"))]),), "Leave the type as it is"),
+        ((swapped,), "this is bias of the same layer"),
         ((unguarded,), "has the bias None"),
         ((all_alike,), "nn.BatchNorm has gamma and beta"),
         ((lambda layers: {n: layers[n].bias.data() for n in ("norm",)},), "has gamma and beta"),
@@ -533,6 +548,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((lambda X, most: 0 * X,), "all dark"),
         ((lambda X, most: moved_at_random(X, 1),), "`most`, never comes"),
         ((drawing(lambda m: (random.randint(-m, m), 0)),), "in one direction only"),
+        ((drawing(lambda m: (0, random.randint(-m, m))),), "in one direction only"),
         (
             (drawing(lambda m: (random.randint(1 - m, m), random.randint(1 - m, m))),),
             "-most, never",
