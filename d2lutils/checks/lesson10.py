@@ -216,9 +216,8 @@ def _wrong_biases(W, b, n):
         ("beta is missing.", b + summed(-s * n["mean"])),
         ("The mean is missing.", b + summed(n["beta"])),
     ]
-    if W.ndim == 4:
-        hint = "Sum over the pixels of the kernel too (axes 1, 2 and 3), do not take their mean."
-        found.append((hint, b + summed(shift) / W[0, 0].size))
+    hint = "Sum over the pixels of the kernel too (axes 1, 2 and 3), do not take their mean."
+    found.append((hint, b + summed(shift) / W[0, 0].size))
     if W.shape[1] > len(s):
         found.append((FLAT, b + W @ numpy.tile(shift, W.shape[1] // len(s))))
     return found

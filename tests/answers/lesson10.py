@@ -572,6 +572,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("d", half), "Are both normalizations renewed"),
         (("d", unfolded), "still there. Fold them"),
         (("d", lambda net, data: for_export(net, data)[0]), "return graph, weights"),
+        (("d", lambda net, data: (*for_export(net, data), {})), "return graph, weights"),
         (("d", lambda net, data: net), "return graph, weights"),
     ],
     "calibrated": [
@@ -583,6 +584,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", whole_batches), "last, incomplete batch counts"),
         (("c", lambda net, X, batch_size=64: largest(net, X[:batch_size])), "Only the first batch"),
         (("c", appended), "shape"),
+        (("c", lambda net, X, batch_size: largest(net, X)), "how many, and in which order"),
         (("c", lambda net, X, batch_size=64: largest(net, 1.1 * X)), "largest absolute value"),
         (("c", lambda net, X, batch_size=64: largest(net, X)[1:]), "shape"),
     ],
