@@ -31,6 +31,7 @@ BUILT = {
     "05_why_it_works": {"Noise", "normalize_once"},
     "06_test_accuracy": {"renew_statistics"},
     "07_fast_on_a_cpu": {"seconds", "median_ratio", "milliseconds_by_operator"},
+    "09_beyond_batches": {"normalize", "start_at_zero", "clip_adaptively"},
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]
 
