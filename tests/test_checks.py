@@ -689,6 +689,20 @@ def test_except_exception_does_not_swallow_the_time_limit(say, monkeypatch):
     assert time.perf_counter() - start < 1  # the first signal ended it, not the second
 
 
+def test_the_time_limit_waits_for_the_end_of_a_destructor():
+    class Slow:
+        def __del__(self):
+            end = time.monotonic() + 0.3
+            while time.monotonic() < end:
+                pass
+
+    start = time.monotonic()
+    with pytest.raises(engine.TimeUp), engine._Limit(0.1):
+        Slow()
+        while time.monotonic() < start + 30:
+            pass
+
+
 def test_the_time_limit_leaves_timers_alone():
     pytests = signal.signal(signal.SIGALRM, failing), signal.setitimer(signal.ITIMER_REAL, 50, 7)
     try:

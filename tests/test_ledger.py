@@ -134,17 +134,22 @@ def careful_start():
     yield why, "grey curve", 0.01, *text
 
 
+def where_all_train(counts):
+    """The largest learning rate at which all five seeds train."""
+    return counts.index[counts == 5].max()
+
+
 def momentum():
     accuracy = final("momentum", "train_accuracy", "norm", "lr", lost=0.1)
     trains = accuracy.agg(lambda a: (a > 0.5).sum())
-    all_train = [trains[norm].index[trains[norm] == 5].max() for norm in ("none", "batch")]
+    all_train = [where_all_train(trains[norm]) for norm in ("none", "batch")]
     solutions = "solutions/01_batch_norm_from_scratch"
     edge = 0.3
     some = how_many(trains["none", edge])
     yield solutions, "recorded runs train", 5, *all_train, edge, some, 5
     before = final("learning_rates", "train_accuracy", "network", "norm", "lr", lost=0.1)
     trained = before.agg(lambda a: (a > 0.5).sum())["LeNet"]
-    old, old_with_bn = (trained[n].index[trained[n] == 5].max() for n in ("none", "batch"))
+    old, old_with_bn = (where_all_train(trained[norm]) for norm in ("none", "batch"))
     failed = how_many(5 - trained["none", edge])
     text = all_train[1] / all_train[0], old_with_bn, all_train[1], failed, 5, edge, old
     yield solutions, "still train", *all_train, *text, 1 / (1 - 0.9)

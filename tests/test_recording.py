@@ -251,7 +251,7 @@ def test_after_a_cut_the_old_result_is_there_and_a_second_call_makes_what_is_mis
             os.killpg(process.pid, signal.SIGINT)
         else:
             process.send_signal(signal.Signals[how])
-        _, said = process.communicate(timeout=30) if how == "SIGINT" else (process.wait(30), b"")
+        _, said = process.communicate(timeout=90) if how == "SIGINT" else (process.wait(30), b"")
     finally:
         with contextlib.suppress(ProcessLookupError):  # nobody is left
             os.killpg(process.pid, signal.SIGKILL)

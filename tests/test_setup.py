@@ -1,5 +1,6 @@
 """What must not happen while the course is set up, whatever the caller's machine looks like."""
 
+import itertools
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import bare
 import install
+import matrix
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -281,3 +283,10 @@ def test_the_editor_makes_the_same_container():
     assert f"USER {container['remoteUser']}\n" in dockerfile.read_text()
     assert container["postCreateCommand"] == "make .venv/.ready"
     assert container["forwardPorts"] == [8888]
+
+
+def test_any_two_settings_of_the_matrix_meet():
+    assert {len(row) for row in matrix.ROWS} == {len(matrix.SETTINGS)}
+    for columns in itertools.combinations(zip(*matrix.ROWS), 2):
+        pairs = itertools.product(*map(set, columns))
+        assert set(zip(*columns)) == set(pairs)

@@ -112,14 +112,21 @@ def epoch(read=lambda array: array, finish=float, stop="late", images_of=len, st
     return function
 
 
-def with_lists(net, trainer, parts):
-    loss_function, losses, hits = gluon.loss.SoftmaxCrossEntropyLoss(), [], []
+def trained(net, trainer, parts):
+    """Train on each batch; yields its scores, its losses and its classes."""
+    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     for X, y in parts:
         with autograd.record():
             scores = net(X)
-            loss = loss_function(scores, y)
-        loss.backward()
-        trainer.step(len(X))
+            losses = loss_function(scores, y)
+        losses.backward()
+        trainer.step(len(y))
+        yield scores, losses, y
+
+
+def with_lists(net, trainer, parts):
+    losses, hits = [], []
+    for scores, loss, y in trained(net, trainer, parts):
         losses.append(loss)
         hits.append(scores.argmax(axis=1) == y)
     losses = np.concatenate(losses).asnumpy()
@@ -130,41 +137,14 @@ def with_lists(net, trainer, parts):
 
 def with_a_flag(*, net, trainer, parts):
     """The flag is an array, too."""
-    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     fine, sums, images = np.ones(()), np.zeros(2), sum(len(y) for _, y in parts)
-    for X, y in parts:
-        with autograd.record():
-            scores = net(X)
-            losses = loss_function(scores, y)
-        losses.backward()
-        trainer.step(len(y))
+    for scores, losses, y in trained(net, trainer, parts):
         fine = fine * np.isfinite(losses).all()
         hits = (scores.argmax(axis=1) == y).astype("float32").sum()
         sums = sums + np.stack([losses.sum(), hits])
     if not fine:
         raise ValueError
     return sums / images
-
-
-def checked(losses_of):
-    """An epoch that looks for what is not finite in losses_of(a list of the losses) only."""
-
-    def function(net, trainer, parts):
-        loss_function, kept, hits, images = gluon.loss.SoftmaxCrossEntropyLoss(), [], 0, 0
-        for X, y in parts:
-            with autograd.record():
-                scores = net(X)
-                losses = loss_function(scores, y)
-            losses.backward()
-            trainer.step(len(y))
-            kept.append(losses)
-            hits, images = hits + (scores.argmax(axis=1) == y).sum(), images + len(y)
-        total = np.concatenate(kept).sum().item()
-        if not numpy.isfinite(losses_of(kept).asnumpy()).all():
-            raise ValueError("not finite")
-        return total / images, hits.item() / images
-
-    return function
 
 
 def stepping(backward, size, predict=lambda net, X, scores: scores):
@@ -187,34 +167,44 @@ def stepping(backward, size, predict=lambda net, X, scores: scores):
 
 
 def reading_later(read):
-    """An epoch that keeps arrays, and reads each of them after the loop: read(list) -> total."""
+    """An epoch that keeps the losses, and reads them after the loop: read(list) -> total."""
 
     def function(net, trainer, parts):
-        loss_function, sums, hits, images = gluon.loss.SoftmaxCrossEntropyLoss(), [], 0, 0
-        for X, y in parts:
-            with autograd.record():
-                scores = net(X)
-                losses = loss_function(scores, y)
-            losses.backward()
-            trainer.step(len(y))
-            sums.append(losses.sum())
+        kept, hits, images = [], 0, 0
+        for scores, losses, y in trained(net, trainer, parts):
+            kept.append(losses)
             hits, images = hits + (scores.argmax(axis=1) == y).sum(), images + len(y)
-        total = read(sums)
-        if not numpy.isfinite(total):
-            raise ValueError("not finite")
-        return total / images, hits.item() / images
+        return read(kept) / images, hits.item() / images
 
     return function
 
 
-def in_a_second_loop(sums):
-    total = 0
-    for loss in sums:
-        total += loss.item()
+def checked(losses_of):
+    """An epoch that looks for what is not finite in losses_of(a list of the losses) only."""
+
+    def read(kept):
+        if not numpy.isfinite(losses_of(kept).asnumpy()).all():
+            raise ValueError("not finite")
+        return np.concatenate(kept).sum().item()
+
+    return reading_later(read)
+
+
+def finite(total):
+    if not numpy.isfinite(total):
+        raise ValueError("not finite")
     return total
 
 
-def all_finite(sums):
+def in_a_second_loop(kept):
+    total = 0
+    for losses in kept:
+        total += losses.sum().item()
+    return finite(total)
+
+
+def all_finite(kept):
+    sums = [losses.sum() for losses in kept]
     if not all(np.isfinite(loss) for loss in sums):
         raise ValueError("not finite")
     return sum(sums).item()
@@ -223,13 +213,7 @@ def all_finite(sums):
 def with_and(net, trainer, parts):
     """`and` needs True or False in each batch."""
     fine, sums, images = True, np.zeros(2), 0
-    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
-    for X, y in parts:
-        with autograd.record():
-            scores = net(X)
-            losses = loss_function(scores, y)
-        losses.backward()
-        trainer.step(len(y))
+    for scores, losses, y in trained(net, trainer, parts):
         fine = np.isfinite(losses).all() and fine
         hits = (scores.argmax(axis=1) == y).astype("float32").sum()
         sums, images = sums + np.stack([losses.sum(), hits]), images + len(y)
@@ -560,7 +544,7 @@ RIGHT = {
         (with_a_flag,),
         (epoch(finish=lambda a: a),),
         (checked(np.concatenate),),
-        (reading_later(lambda sums: sum(sums).item()),),
+        (reading_later(lambda kept: finite(sum(losses.sum() for losses in kept).item())),),
     ],
     "loop_removed": [(Mended,), (ByMoments,), (OfBlocks,), (lambda n: Mended(n, eps=1e-5),)],
     "stopped_too_early": [
@@ -643,7 +627,10 @@ WRONG = {
             (stepping(lambda losses: losses, len, predict=lambda net, X, scores: net(X)),),
             "by the scores from before the step",
         ),
-        ((reading_later(lambda sums: sum(s.item() for s in sums)),), "if only after the loop"),
+        (
+            (reading_later(lambda kept: sum(losses.sum().item() for losses in kept)),),
+            "if only after the loop",
+        ),
         ((reading_later(in_a_second_loop),), "if only after the loop"),
         ((reading_later(all_finite),), "This line waits 4 times: if not all("),
         ((with_and,), "and `not` need True or False at once"),
