@@ -31,6 +31,7 @@ BUILT = {
     "05_why_it_works": {"Noise", "normalize_once"},
     "06_test_accuracy": {"renew_statistics"},
     "07_fast_on_a_cpu": {"seconds", "median_ratio", "milliseconds_by_operator"},
+    "08_the_families": {"branch", "BlockV1", "BlockV2", "ZeroPadding", "residual_net", "dense_net"},
     "09_beyond_batches": {"normalize", "start_at_zero", "clip_adaptively"},
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]
@@ -287,15 +288,16 @@ def definitions(source):
 
 
 def shipped():
-    """The public definitions of all modules of d2lutils."""
-    modules = [
-        definitions(path.read_text())
-        for path in [
-            *sorted((ROOT / "d2lutils").glob("*.py")),
-            ROOT / "d2lutils/experiments/runs.py",
-        ]
-    ]
-    return {k: v for module in modules for k, v in module.items() if not k.startswith("_")}
+    """The public definitions of all modules of d2lutils: a name, and the sources under this name."""
+    found = {}
+    for path in [
+        *sorted((ROOT / "d2lutils").glob("*.py")),
+        ROOT / "d2lutils/experiments/runs.py",
+    ]:
+        for name, source in definitions(path.read_text()).items():
+            if not name.startswith("_"):
+                found.setdefault(name, []).append(source)
+    return found
 
 
 def taught(path):
@@ -308,7 +310,7 @@ def test_code_taught_is_code_shipped(path):
     ours = shipped()
     for name, source in taught(path):
         if name in ours:
-            assert source == ours[name], f"{name} differs from the one in d2lutils"
+            assert source in ours[name], f"{name} differs from the one in d2lutils"
 
 
 @each_of_the_course

@@ -1,4 +1,4 @@
-"""Compare a learner's block with a right one, for lessons 03 and 04.
+"""Compare a learner's block with a right one, for lessons 03, 04 and 08.
 
 Both blocks get the same numbers: parameters of the same kind and shape are filled alike, so names
 and the order of the layers do not matter. Then both must give the same output, in prediction mode
@@ -59,6 +59,10 @@ CALLED_AGAIN = (
     "A second call makes another network: does the first one change a list it should not?"
 )
 SHARED = "Make new layers in each call: two blocks must not share a layer."
+REASSIGNED = (
+    "An attribute that holds a layer takes no layer of another class: assign it once, with all that "
+    "belongs to it."
+)
 STILL = (
     "Each normalization should change its running mean and variance in training mode. (With "
     "use_global_stats=True it does not.)"
@@ -76,6 +80,15 @@ def conv(num_channels, size=3, strides=1, **settings):
 
 def relu():
     return nn.Activation("relu")
+
+
+def num_parameters(block, X, trained_only=True):
+    """How many numbers a block has that are trained, or all, for an input of the shape of X."""
+    block.infer_shape(X)  # without arrays: fast
+    parameters = block.collect_params().values()
+    return sum(
+        int(numpy.prod(p.shape)) for p in parameters if p.grad_req != "null" or not trained_only
+    )
 
 
 # --- one block ---

@@ -12,16 +12,12 @@ from mxnet.gluon import nn
 
 from ..resnet import Residual, stage
 from . import blocks
-from .blocks import conv, relu
+from .blocks import REASSIGNED, conv, relu
 from .engine import Wrong, choice, exercise
 
 CHANNELS = 64, 128, 256, 512  # of ResNet-34's stages
 PADDED = "Each 3x3 convolution has padding 1."
 STRIDED = "In F exactly one convolution has the strides, and the projection has them too."
-REASSIGNED = (
-    "An attribute that holds a layer takes no layer of another class: assign it once, with all that "
-    "belongs to it."
-)
 ENDS = {  # what else one makes of the end of a block
     "no shortcut": "The shortcut is missing: add the block's input (or its projection) to F.",
     "no ReLU": "The ReLU after the addition is missing.",

@@ -9,22 +9,13 @@ from mxnet.gluon import nn
 from ..densenet import DenseBlock, conv_block, densenet
 from ..nets import sequential
 from . import blocks
-from .blocks import conv, relu
+from .blocks import conv, num_parameters, relu
 from .engine import Wrong, choice, exercise
 
 LIMIT = 100_000  # of trainable parameters, in exercise 4.5
 
 
 # --- what several checks share ---
-
-
-def _count(block, X, trained_only=True):
-    """How many numbers a block has that are trained, or all, for an input of the shape of X."""
-    block.infer_shape(X)  # without arrays: fast
-    parameters = block.collect_params().values()
-    return sum(
-        int(numpy.prod(p.shape)) for p in parameters if p.grad_req != "null" or not trained_only
-    )
 
 
 def _norm_relu():
@@ -144,7 +135,7 @@ def block_parameters(trial, function):
         k = trial.integer(2, 9)
         sizes.append((k * trial.integer(1, 4) + trial.integer(1, k - 1), k, L))
     seen = [trial.number(what, trial.call(function, *size)) for size in sizes]
-    right = [_count(DenseBlock(L, k), np.zeros((1, c, 2, 2))) for c, k, L in sizes]
+    right = [num_parameters(DenseBlock(L, k), np.zeros((1, c, 2, 2))) for c, k, L in sizes]
     mistakes = [
         ("The normalizations have parameters too.", partial(_block_count, norm=0)),
         (
@@ -287,7 +278,7 @@ def growth_rate(trial, k):
     trial.holds(what, fits, "One whole number, for example 32.", k)
 
     def count(k, trained_only=True):
-        return _count(densenet(growth_rate=k), np.zeros((1, 1, 32, 32)), trained_only)
+        return num_parameters(densenet(growth_rate=k), np.zeros((1, 1, 32, 32)), trained_only)
 
     k = int(k)
     fits, more_fits = count(k) < LIMIT, count(k + 1) < LIMIT

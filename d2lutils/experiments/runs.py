@@ -10,6 +10,7 @@ from mxnet.gluon import nn
 
 from ..data import batches, fashion_mnist, half_size
 from ..densenet import densenet
+from ..families import ZeroPadding, cifar_resnet
 from ..lenet import lenet
 from ..nets import he, normalize_once, sequential
 from ..norm import GroupNorm, Noise
@@ -189,6 +190,14 @@ def depth(images, epochs, seed, depth, shortcut):
     return _epochs(net, *_images(images, 16), epochs, seed=seed, lr=0.1, schedule="constant")
 
 
+def families(images, epochs, seed, network, version, lr):
+    """Residual nets of both versions on 16x16 images, with 20 and 56 layers and with bottlenecks."""
+    depth, block = network.split(" layers, ")
+    net = cifar_resnet(int(depth), version, width=8, bottleneck=block == "bottleneck")
+    net.initialize(he())
+    return _epochs(net, *_images(images, 16), epochs, seed=seed, lr=lr)
+
+
 def noise(images, epochs, seed, norm, lr):
     """A plain net of 20 layers: without normalization, with it, and with noise after it."""
     return learning_rates(images, epochs, seed, "plain-20", norm, lr)
@@ -326,68 +335,47 @@ def batch_and_rate(images, epochs, seed, norm, batch_size, lr):
     return rows
 
 
-class Branch(nn.HybridBlock):
-    """A residual block whose two convolutions may have a normalization each, or none.
+class UnnormalizedBlock(nn.HybridBlock):
+    """A residual block without normalization: two convolutions with biases, and shortcut A.
 
-    (N, C, H, W) -> (N, num_channels, H / strides, W / strides). Where it halves the image, the
-    shortcut takes every second position and fills the new channels with zeros.
-    norm: makes the normalization, such as `nn.BatchNorm`; without one, convolutions have biases.
+    (N, C, H, W) -> (N, num_channels, H / strides, W / strides).
     """
 
-    def __init__(self, num_channels, strides=1, norm=None):
+    def __init__(self, num_channels, strides=1):
         super().__init__()
-        layers = [nn.Conv2D(num_channels, 3, strides, padding=1, use_bias=norm is None)]
-        layers += [norm()] if norm else []
-        layers += [nn.Activation("relu")]
-        layers += [nn.Conv2D(num_channels, 3, padding=1, use_bias=norm is None)]
-        layers += [norm()] if norm else []
-        self.body = sequential(*layers)
-        self.shortcut = Shortcut(strides)
+        self.body = sequential(
+            nn.Conv2D(num_channels, 3, strides, padding=1),
+            nn.Activation("relu"),
+            nn.Conv2D(num_channels, 3, padding=1),
+        )
+        self.shortcut = ZeroPadding(times=2, strides=2) if strides == 2 else None
 
     def hybrid_forward(self, F, X):
-        return F.npx.relu(self.shortcut(X) + self.body(X))
+        return F.npx.relu(self.body(X) + (self.shortcut(X) if self.shortcut else X))
 
 
-class Shortcut(nn.HybridBlock):
-    """The identity, or where strides is 2 every second position, with as many channels of zeros.
-
-    Source: He et al. 2015, section 4.2, option A.
-    """
-
-    def __init__(self, strides):
-        super().__init__()
-        self.halve = nn.AvgPool2D(pool_size=1, strides=2) if strides == 2 else None
-
-    def hybrid_forward(self, F, X):
-        if self.halve is None:
-            return X
-        X = self.halve(X)
-        return F.np.concatenate([X, F.np.zeros_like(X)], axis=1)
-
-
-def residual_net(depth, width, norm=None):
-    """A residual net of 6n + 2 layers for small images, made of `Branch`, with a norm or without."""
+def unnormalized_resnet(depth, width):
+    """`cifar_resnet(depth, width=width)` without normalization, and with biases instead."""
     n = (depth - 2) // 6
-    layers = [nn.Conv2D(width, 3, padding=1, use_bias=norm is None)]
-    layers += [norm()] if norm else []
-    layers += [nn.Activation("relu")]
+    net = sequential(nn.Conv2D(width, 3, padding=1), nn.Activation("relu"))
     for i in range(3 * n):
-        new_stage = i in (n, 2 * n)  # half the size, twice the channels
-        layers.append(Branch(width * 2 ** (i // n), 2 if new_stage else 1, norm))
-    return sequential(*layers, nn.GlobalAvgPool2D(), nn.Dense(10))
+        strides = 2 if i in (n, 2 * n) else 1  # half the size, twice the channels
+        net.add(UnnormalizedBlock(width * 2 ** (i // n), strides))
+    net.add(nn.GlobalAvgPool2D(), nn.Dense(10))
+    return net
 
 
 def start_at_zero(net):
-    """Change He initialization as Fixup does, for the blocks `Branch` of an initialized net.
+    """Change He initialization as Fixup does, in an initialized `unnormalized_resnet`.
 
     The last convolution of each block and the last layer become zero. The first convolution of each
     block is divided by the square root of the number of blocks. Call the net on an input first.
     Source: Zhang et al. 2019, section 3, rules 1 and 2, for blocks of two layers.
     """
-    branches = [layer for layer in net if isinstance(layer, Branch)]
-    for branch in branches:
-        first, *_, last = [layer for layer in branch.body if isinstance(layer, nn.Conv2D)]
-        first.weight.set_data(first.weight.data() / len(branches) ** 0.5)
+    blocks = [layer for layer in net if isinstance(layer, UnnormalizedBlock)]
+    for block in blocks:
+        first, last = block.body[0], block.body[-1]
+        first.weight.set_data(first.weight.data() / len(blocks) ** 0.5)
         last.weight.set_data(np.zeros(last.weight.shape))
     net[-1].weight.set_data(np.zeros(net[-1].weight.shape))
 
@@ -405,13 +393,13 @@ def clip_adaptively(weight, gradient, limit, eps=1e-3):
 
 
 def without_norm(images, epochs, seed, depth, kind, lr):
-    """Residual nets of 20 and 44 layers with BN, without, with Fixup, and with clipped gradients.
+    """Residual nets of 20 and 44 layers: with BN, from He's or Fixup's start, with clipped gradients.
 
     Centred images, one cycle, momentum 0.9, batches of 32. A fifth of the training images is held
     out to choose the rate by (val_accuracy). Clipping: adaptive, of all convolutions, limit 0.1.
     """
     train, val, test = _held_out(images)
-    net = residual_net(depth, 8, NORMS["batch"] if kind == "batch" else None)
+    net = cifar_resnet(depth, width=8) if kind == "batch" else unnormalized_resnet(depth, 8)
     net.initialize(he())
     net(train[0][:2])  # the weights exist from here on
     if "fixup" in kind:
@@ -545,6 +533,14 @@ EXPERIMENTS = {
     ),
     "placement": Experiment(placement, grid(place=["before", "after"])),
     "depth": Experiment(depth, grid(depth=[8, 20, 32, 44], shortcut=[False, True])),
+    "families": Experiment(
+        families,
+        grid(
+            network=["20 layers, basic", "56 layers, basic", "56 layers, bottleneck"],
+            version=[1, 2],
+            lr=[0.03, 0.1, 0.3],
+        ),
+    ),
     "noise": Experiment(noise, grid(norm=[*BOTH, "batch and noise"], lr=[0.01, 0.1, 1.0])),
     "noise_controls": Experiment(
         noise_controls,
@@ -562,15 +558,17 @@ EXPERIMENTS = {
             batch_size=[2, 8, 64],
             lr=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3],
         ),
+        images=5120,
         epochs=2,
     ),
     "without_norm": Experiment(
         without_norm,
         grid(
             depth=[20, 44],
-            kind=["batch", "he", "he, clipped", "fixup", "fixup, clipped"],
+            kind=["batch", "he", "he, clipped", "fixup"],
             lr=[0.01, 0.03, 0.1, 0.3, 1.0],
         ),
+        images=5120,
     ),
     "networks": Experiment(
         networks,
