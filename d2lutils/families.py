@@ -41,7 +41,7 @@ def branch(num_channels, strides=1, bottleneck=False, stride_in="1x1"):
     """The convolutions of a residual block, with batch normalization and ReLU between two of them.
 
     Two 3x3 convolutions; as a `bottleneck` 1x1, 3x3 and 1x1, the first two with a quarter of the
-    channels. stride_in: "1x1" or "3x3", which convolution of a bottleneck has the stride.
+    channels. stride_in: "1x1" or "3x3", the convolution of a bottleneck that has the stride.
     Source: He et al. 2015, figure 5.
     """
     if not bottleneck:
@@ -77,7 +77,7 @@ class BlockV1(nn.HybridBlock):
 class BlockV2(nn.HybridBlock):
     """Version 2: normalization and ReLU come before the branch, and nothing after the addition.
 
-    Source: He et al. 2016, equation 5 and figure 4 (e).
+    Source: He et al. 2016, equation 9 and figure 4 (e).
     """
 
     def __init__(self, branch, shortcut=None):
@@ -86,8 +86,8 @@ class BlockV2(nn.HybridBlock):
         self.branch, self.shortcut = branch, shortcut
 
     def hybrid_forward(self, F, X):
-        Y = F.npx.relu(self.bn(X))
-        return self.branch(Y) + (self.shortcut(Y) if self.shortcut else X)
+        Z = F.npx.relu(self.bn(X))
+        return self.branch(Z) + (self.shortcut(Z) if self.shortcut else X)
 
 
 class ZeroPadding(nn.HybridBlock):
@@ -106,7 +106,7 @@ class ZeroPadding(nn.HybridBlock):
 
 
 def make_shortcut(option, channels_in, num_channels, strides, version):
-    """What stands in the shortcut of a block, None for the identity.
+    """The shortcut of a block, or None for the identity.
 
     option: "A" pads with zeros where the shape changes, "B" projects there, "C" projects in every
     block. A projection is a 1x1 convolution, in version 1 with batch normalization.
@@ -133,7 +133,7 @@ def make_block(
     """A residual block (N, channels_in, H, W) -> (N, num_channels, H / strides, W / strides).
 
     shortcut: see `make_shortcut`; bottleneck, stride_in: see `branch`; zero_gamma: see `BlockV1`.
-    Raises ValueError for an option that there is not.
+    Raises ValueError for an unknown option.
     """
     _one_of((1, 2), version=version)
     _one_of(("A", "B", "C"), shortcut=shortcut)
@@ -188,14 +188,15 @@ def resnet(depth, version=1, num_classes=1000, stem="large", in_channels=0, **op
 
     version: 1 or 2. stem, in_channels: see `make_stem`; the large stem is for images of 32x32 to
     224x224 and more. options: shortcut, stride_in, zero_gamma, see `make_block`.
-    Raises ValueError for another depth or option.
+    Raises ValueError for any other depth or option.
     Source: He et al. 2015, table 1; 2016, figure 4 (e).
     """
     bottleneck, numbers = _one_of(RESNETS, depth=depth)
     widths = [256, 512, 1024, 2048] if bottleneck else [64, 128, 256, 512]
-    options = {"bottleneck": bottleneck, **options}
     layers = make_stem(stem, 64, in_channels)
-    return residual_net(layers, 64, widths, numbers, num_classes, version, **options)
+    return residual_net(
+        layers, 64, widths, numbers, num_classes, version, bottleneck=bottleneck, **options
+    )
 
 
 def cifar_resnet(
@@ -205,7 +206,7 @@ def cifar_resnet(
 
     Three stages of `width`, 2 * width and 4 * width channels, and shortcut A unless options say
     otherwise. As a `bottleneck` it has four times the channels and 9n + 2 layers (164, 1001).
-    version, in_channels, options: as in `resnet`. Raises ValueError for another depth or option.
+    version, in_channels, options: as in `resnet`. Raises ValueError for any other depth or option.
     Source: He et al. 2015, section 4.2; 2016, section 4 and appendix.
     """
     period, known = (9, "29, 56, 110, 164, 1001") if bottleneck else (6, "20, 32, 44, 56, 110")
@@ -219,7 +220,7 @@ def cifar_resnet(
 
 
 def _one_of(known, **argument):
-    """The argument's value, or what stands in `known` under it; ValueError if it is not there."""
+    """The argument's value, or its entry if `known` is a dict; ValueError if it is not known."""
     ((name, value),) = argument.items()
     if isinstance(value, bool) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r}.")
@@ -230,8 +231,10 @@ def _one_of(known, **argument):
 
 
 def dense_block(num_convs, growth_rate, bottleneck=True):
-    """A `DenseBlock`; as a `bottleneck` each layer first makes 4 * growth_rate channels by a 1x1
-    convolution. Source: Huang et al. 2017, section 3, "Bottleneck layers"."""
+    """A `DenseBlock`; as a `bottleneck`, a 1x1 convolution to 4 * growth_rate channels comes first.
+
+    Source: Huang et al. 2017, section 3, "Bottleneck layers".
+    """
     if not bottleneck:
         return DenseBlock(num_convs, growth_rate)
     block = DenseBlock(0, growth_rate)
@@ -261,8 +264,8 @@ def dense_net(stem, channels, growth_rate, numbers, num_classes, bottleneck=True
 def densenet(depth, num_classes=1000, stem="large", in_channels=0):
     """DenseNet-121, 161, 169 or 201, with bottlenecks, and half the channels after each block.
 
-    stem, in_channels: as in `resnet`. Raises ValueError for another depth.
-    Source: Huang et al. 2017, table 1.
+    stem, in_channels: as in `resnet`. Raises ValueError for any other depth.
+    Source: Huang et al. 2017, table 1 (161 in earlier versions of it).
     """
     num_channels, growth_rate, numbers = _one_of(DENSENETS, depth=depth)
     layers = make_stem(stem, num_channels, in_channels)
@@ -278,7 +281,7 @@ def densenet_bc(
     a transition keeps, above 0 and at most 1. With both it is the paper's DenseNet-BC, with
     bottleneck=False and compression=1 its plain DenseNet.
     Raises ValueError for a depth that is not 6n + 4 with bottlenecks, 3n + 4 without them, and for
-    another compression. Source: Huang et al. 2017, section 3, "Implementation Details".
+    any other compression. Source: Huang et al. 2017, section 3, "Implementation Details".
     """
     period, known = (6, "40, 100, 190, 250") if bottleneck else (3, "40, 100")
     if depth not in range(4 + period, 10**4, period):

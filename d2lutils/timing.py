@@ -40,6 +40,7 @@ def milliseconds_by_operator(work, steps=3):
             profile_imperative=True,
             profile_symbolic=True,
             aggregate_stats=True,
+            continuous_dump=False,
             filename=folder + "/profile.json",
         )
         profiler.set_state("run")

@@ -162,7 +162,7 @@ def test_the_results_are_those_of_the_code():
             assert found == [row for row in rows if row in found or not row.endswith(".ipynb")]
 
 
-def test_the_appendix_says_what_the_results_say():
+def test_notebook_07_says_what_the_results_say():
     """The sentences of notebook 07 on time to accuracy are those of the measured rows."""
     section = main_module().sections()["Time to accuracy"]
     rows = re.findall(r"^\| (the .+?) \| ([\d.]+).*? \| ([\d.]+)", section, flags=re.M)

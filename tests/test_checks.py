@@ -57,11 +57,24 @@ def test_every_exercise_has_its_answers():
     assert [name for name in NAMES if len(RIGHT[name]) < 2 or len(WRONG[name]) < 3] == []
 
 
+STOPWATCHES = {"raced", "stopped_too_early", "first_call_timed"}
+
+
+def verdict(say, name, answers, word):
+    """What the check says. Other programs can disturb a stopwatch: it may have a second and a third
+    try to say the word."""
+    for _ in range(3 if name in STOPWATCHES else 1):
+        said = say(NAMES[name], *answers)
+        if word in " ".join(said.split()):
+            break
+    return said
+
+
 @pytest.mark.parametrize("name, answers", each(RIGHT))
 def test_a_right_answer_is_accepted_in_the_same_words(say, name, answers):
     words = set()
     for _ in range(ROUNDS + 1):  # fresh inputs each time
-        said = say(NAMES[name], *answers)
+        said = verdict(say, name, answers, ": right.")
         assert NAMES[name].state == "right", said
         assert "ok" in said and "failed" not in said
         words.add(said)
@@ -79,7 +92,7 @@ def test_a_right_choice_gets_the_reason_of_every_option(say, name):
 def test_a_wrong_answer_gets_the_hint_that_fits(say, name, wrong):
     answers, word = wrong
     for _ in range(ROUNDS):
-        said = say(NAMES[name], *answers)
+        said = verdict(say, name, answers, word)
         assert NAMES[name].state == "not right yet", said
         assert "failed" in said
         first = said.split("hint 1 of 3: ")[1].split("[hint(2)")[0]
@@ -607,6 +620,27 @@ def test_a_secret_stays_one():
     with pytest.raises(engine.Wrong) as raised:
         engine.Trial().equal("it", 1, 2, "hint", secret=True)
     assert raised.value.expected == "another number" and raised.value.seen == "1"
+
+
+@pytest.mark.parametrize(
+    "name, place, word",
+    [
+        ("shortcuts_counted", 2, "for C"),
+        ("channels_on_the_way", 0, "for the stem"),
+        ("channels_on_the_way", 4, "for transition 2"),
+    ],
+)
+def test_a_wrong_number_among_several_is_named(say, name, place, word):
+    function, *more = RIGHT[name][0]
+
+    def with_one_off(*size):
+        found = [*function(*size)]
+        found[place] += 1000
+        return found
+
+    said = say(NAMES[name], with_one_off, *more)
+    (seen,) = [line for line in said.splitlines() if line.split()[0] == "seen"]
+    assert seen.endswith(word)
 
 
 def test_a_hint_of_the_call_comes_before_the_engines():

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from d2lutils import densenet as the_books_densenet
 from d2lutils import families
 from d2lutils.families import (
     BlockV1,
@@ -48,7 +49,14 @@ RESNET = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 
 RESNET_GIGA = {18: 1.8, 34: 3.6, 50: 3.8, 101: 7.6, 152: 11.3}  # He et al. 2015, table 1
 RESNET_GIGA_3X3 = {50: 4.1, 101: 7.8, 152: 11.5}  # torchvision
 DENSENET = {121: 7_978_856, 161: 28_681_000, 169: 14_149_480, 201: 20_013_928}
-CIFAR = {20: "0.27", 32: "0.46", 44: "0.66", 56: "0.85", 110: "1.73"}  # 2015, table 6: 1.7
+CIFAR = {
+    20: "0.27",
+    32: "0.46",
+    44: "0.66",
+    56: "0.85",
+    110: "1.73",
+    1202: "19.42",
+}  # 2015, table 6: 1.7, 19.4
 
 
 @pytest.mark.parametrize("depth", RESNET)
@@ -106,11 +114,40 @@ def test_small_densenets_have_the_parameters_of_the_paper(depth, growth_rate, bc
 
 
 def test_version_2_of_164_and_1001_layers():
-    """He et al. 2016, table 4: 1.7 M for 164 layers, 10.2 M for 1001 (10.3 here)."""
-    net, _ = made(cifar_resnet(164, version=2, shortcut="B", bottleneck=True), 1, 3, 32, 32)
-    assert f"{count(net) / 1e6:.1f}" == "1.7"
-    layers = 9 * 111
-    assert len(cifar_resnet(1001, version=2, shortcut="B", bottleneck=True)) == 3 + layers // 3 + 4
+    """He et al. 2016, table 4: 1.7 M for 164 layers, 10.2 M for 1001 (10.3 here, 10.2 without gamma, beta and biases)."""
+    for depth, parameters, weights in [
+        (164, 1_703_290, 1_679_024),
+        (1001, 10_327_738, 10_178_480),
+    ]:
+        net = cifar_resnet(depth, version=2, shortcut="B", bottleneck=True)
+        net, _ = made(net, 1, 3, 32, 32)
+        assert count(net) == parameters
+        assert sum(p.data().size for p in net.collect_params(".*weight").values()) == weights
+
+
+def layers(net):
+    """Convolutions of stem and branches, and the dense layer."""
+    convolutions = net.collect_params(".*conv.*weight")
+    projections = [
+        name
+        for layer in net
+        if getattr(layer, "shortcut", None)
+        for name in layer.shortcut.collect_params(".*weight")
+    ]
+    return len(convolutions.keys()) - len(projections) + 1
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_names_count_layers(version):
+    for depth in RESNET:
+        assert layers(resnet(depth, version)) == depth
+    for depth in (20, 110):
+        assert layers(cifar_resnet(depth, version)) == depth
+    assert layers(cifar_resnet(164, version, bottleneck=True, shortcut="B")) == 164
+    for depth in DENSENET:
+        assert layers(densenet(depth)) == depth
+    assert layers(densenet_bc(100, 12)) == 100
+    assert layers(densenet_bc(40, 12, bottleneck=False, compression=1)) == 40
 
 
 # --- shapes ---
@@ -208,6 +245,10 @@ def test_the_nets_of_the_course_are_members():
     pairs = [
         (resnet18(), resnet(18, num_classes=10)),
         (small_resnet(14, width=4), cifar_resnet(14, shortcut="B", width=4)),
+        (
+            the_books_densenet(),
+            families.dense_net(families.make_stem("large", 64), 64, 32, (4, 4, 4, 4), 10, False),
+        ),
     ]
     X = np.random.normal(size=(2, 1, 32, 32))
     for ours, member in pairs:
@@ -318,6 +359,12 @@ def test_what_is_no_member_is_refused(call, words):
         call()
 
 
+@pytest.mark.parametrize("depth, bottleneck", [(50, False), (34, True)])
+def test_the_depth_decides_about_bottlenecks(depth, bottleneck):
+    with pytest.raises(TypeError, match="bottleneck"):
+        resnet(depth, bottleneck=bottleneck)
+
+
 # --- equal to Gluon's model zoo ---
 
 
@@ -364,49 +411,47 @@ def test_a_resnet_with_the_weights_of_the_zoo_gives_its_output(depth, version):
     fill(zoo, rng)
     pairs = [(name, p.data().asnumpy()) for name, p in zoo.collect_params().items()]
     expected = zoo(X)
+    biases = 5 * sum(64 * 2**i * n for i, n in enumerate(families.RESNETS[depth][1]))
+    more = biases if version == 1 and depth >= 50 else 0  # c + 4c in each bottleneck of version 1
+    assert count(zoo) - count(net) == more
     if version == 2:  # the zoo first normalizes the images, without trained parameters
         X, pairs = zoo.features[0](X), pairs[4:]
     copy_parameters(pairs, net)
     assert np.abs(net(X) - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-DENSENETS_OF_THE_ZOO = """
+A_DENSENET_OF_THE_ZOO = """
 import sys
 import mxnet, numpy
 from mxnet.gluon.model_zoo import vision
 
-for depth in (121, 161):
-    rng = numpy.random.default_rng(depth)
-    zoo = vision.get_model(f"densenet{depth}")
-    zoo.initialize()
-    X = mxnet.nd.array(rng.normal(size=(1, 3, 224, 224)))
-    zoo(X)
-    arrays = {"X": X.asnumpy()}
-    for i, (name, p) in enumerate(zoo.collect_params().items()):
-        if name.endswith(("gamma", "var")):
-            values = rng.uniform(0.5, 1.5, p.shape)
-        else:
-            values = rng.normal(0, max(1, numpy.prod(p.shape[1:])) ** -0.5, p.shape)
-        p.set_data(mxnet.nd.array(values))
-        arrays[f"{i:04} {name}"] = p.data().asnumpy()
-    numpy.savez(f"{sys.argv[1]}/{depth}.npz", Y=zoo(X).asnumpy(), **arrays)
+depth, path = int(sys.argv[1]), sys.argv[2]
+rng = numpy.random.default_rng(depth)
+zoo = vision.get_model(f"densenet{depth}")
+zoo.initialize()
+X = mxnet.nd.array(rng.normal(size=(1, 3, 224, 224)))
+zoo(X)
+arrays = {"X": X.asnumpy()}
+for i, (name, p) in enumerate(zoo.collect_params().items()):
+    if name.endswith(("gamma", "var")):
+        values = rng.uniform(0.5, 1.5, p.shape)
+    else:
+        values = rng.normal(0, max(1, numpy.prod(p.shape[1:])) ** -0.5, p.shape)
+    p.set_data(mxnet.nd.array(values))
+    arrays[f"{i:04} {name}"] = p.data().asnumpy()
+numpy.savez(path, Y=zoo(X).asnumpy(), **arrays)
 """
 
 
-@pytest.fixture(scope="module")
-def densenets_of_the_zoo(tmp_path_factory):
+@pytest.mark.parametrize("depth", DENSENET)
+def test_densenets_with_the_weights_of_the_zoo_give_its_output(depth, tmp_path):
     """The zoo's DenseNets refuse NumPy arrays: a process without them writes parameters, input and
     output."""
-    folder = tmp_path_factory.mktemp("zoo")
-    subprocess.run([sys.executable, "-c", DENSENETS_OF_THE_ZOO, folder], check=True, timeout=300)
-    return folder
-
-
-def test_densenets_with_the_weights_of_the_zoo_give_its_output(densenets_of_the_zoo):
-    for depth in (121, 161):
-        arrays = dict(numpy.load(densenets_of_the_zoo / f"{depth}.npz"))
-        X, expected = np.array(arrays.pop("X"), dtype="float32"), arrays.pop("Y")
-        net, _ = made(densenet(depth), 1, 3, 64, 64)
-        copy_parameters(arrays.items(), net)
-        error = numpy.abs(net(X).asnumpy() - expected).max()
-        assert error < 1e-5 * numpy.abs(expected).max(), depth
+    path = tmp_path / "zoo.npz"
+    subprocess.run([sys.executable, "-c", A_DENSENET_OF_THE_ZOO, str(depth), path], check=True)
+    arrays = dict(numpy.load(path))
+    X, expected = np.array(arrays.pop("X"), dtype="float32"), arrays.pop("Y")
+    net, _ = made(densenet(depth), 1, 3, 64, 64)
+    copy_parameters(arrays.items(), net)
+    error = numpy.abs(net(X).asnumpy() - expected).max()
+    assert error < 1e-5 * numpy.abs(expected).max()

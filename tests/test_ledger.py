@@ -273,6 +273,26 @@ def depth():
             yield place, name, layers, f"{loss[layers, shortcut]:.2f}"
 
 
+def families():
+    accuracy = final("families", "test_accuracy", "network", "version", "lr", lost=0.1)
+    rates = accuracy.mean().groupby(["network", "version"]).idxmax()
+    lesson, about = "08_the_families", ABOUT["families"]
+    kinds = "20 layers, basic", "56 layers, basic", "56 layers, bottleneck"
+    tried = sorted({setting["lr"] for setting in about["settings"]})
+    text = 20, 56, 56, about["images"], about["epochs"], about["seeds"], len(tried), *tried[::3]
+    yield lesson, "holds runs of six networks", *text
+
+    best = {key: accuracy.get_group(rates[key]).to_numpy() for key in rates.index}
+    shallow, deep = (mean_and_spread(accuracy.get_group(rates[kind, 1])) for kind in kinds[:2])
+    yield lesson, "but no better", 56, 20, *deep, *shallow
+    gains = [abs((best[kind, 2] - best[kind, 1]).mean()) for kind in kinds]
+    yield lesson, "is behind with each", about["seeds"], *(f"{gain:.3f}" for gain in gains)
+    at_1 = [
+        f"{accuracy.get_group((kind, v, 1.0)).mean():.3f}" for kind in kinds[1:] for v in (2, 1)
+    ]
+    yield lesson, "lose less", *at_1
+
+
 def networks():
     accuracy = final("networks", "test_accuracy", "network", "recipe")
     about = ABOUT["networks"]
@@ -369,6 +389,7 @@ EXPERIMENTS = (
     batch_size,
     placement,
     depth,
+    families,
     noise,
     noise_controls,
     effective_rate,

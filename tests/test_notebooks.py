@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from d2lutils import checks
+
 import nbconvert
 import nbformat
 import pytest
@@ -307,9 +309,11 @@ def taught(path):
 
 @each_notebook
 def test_code_taught_is_code_shipped(path):
+    """In exercises, what has a check of its name is for the learner to write."""
     ours = shipped()
+    written = vars(checks) if path.parent.name in ("exercises", "solutions") else ()
     for name, source in taught(path):
-        if name in ours:
+        if name in ours and name not in written:
             assert source in ours[name], f"{name} differs from the one in d2lutils"
 
 

@@ -239,7 +239,7 @@ def test_after_a_cut_the_old_result_is_there_and_a_second_call_makes_what_is_mis
     search = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": search},
+        env=os.environ | {"PYTHONPATH": search, "PATH": ""},  # a bare Debian has no pgrep
         stderr=subprocess.PIPE,
         start_new_session=True,
     )

@@ -1,7 +1,9 @@
 """How notebook 07 measures time."""
 
 import time
+from contextlib import nullcontext
 
+from d2lutils import timing
 from d2lutils.timing import median_ratio, milliseconds_by_operator, seconds
 
 import numpy
@@ -47,6 +49,21 @@ def test_the_profiler_names_the_operators_of_one_call():
     assert len(calls) == 3
     assert all(any(word in name for name in found) for word in ("dot", "exp")), found
     assert all(numpy.isfinite(ms) and ms > 0 for ms in found.values())
+
+
+def test_no_file_is_written_in_the_background(monkeypatch, tmp_path):
+    """MXNet would write one each second, at times into a folder that is just being deleted."""
+    dumps, files = timing.profiler.dumps, []
+
+    def look_and_dump(**how):
+        files.extend(tmp_path.iterdir())
+        return dumps(**how)
+
+    monkeypatch.setattr(timing.profiler, "dumps", look_and_dump)
+    monkeypatch.setattr(timing.tempfile, "TemporaryDirectory", lambda: nullcontext(str(tmp_path)))
+    X = np.random.normal(size=(300, 300))
+    milliseconds_by_operator(lambda: [np.dot(X, X).wait_to_read(), time.sleep(0.6)])
+    assert not files and list(tmp_path.iterdir())
 
 
 def test_another_measurement_starts_at_zero():

@@ -479,12 +479,15 @@ class Trial:
             raise Wrong(what, f"It should end with: return {', '.join(names)}")
         return tuple(result)
 
-    def equal(self, what, seen, expected, hint, mistakes=(), tolerance=CLOSE, secret=False):
+    def equal(
+        self, what, seen, expected, hint, mistakes=(), tolerance=CLOSE, secret=False, names=()
+    ):
         """Note that `seen` equals `expected` up to rounding, or raise Wrong.
 
         mistakes: pairs of a hint and the result of that mistake; the first result that equals
         `seen` decides the hint. tolerance: relative to the largest expected number, or to 1e-6 if
-        that is larger. secret: the verdict does not show what was expected.
+        that is larger. secret: the verdict does not show what was expected. names: words for the
+        places of the last axis, for a learner who returned its numbers and knows no index.
         """
         expected = float64(expected)
         if expected.shape:
@@ -504,6 +507,8 @@ class Trial:
                 hint = "This looks rounded: give all digits, and round only what you print."
         place = numpy.unravel_index(numpy.abs(seen - expected).argmax(), seen.shape)
         where = f" at [{', '.join(str(int(i)) for i in place)}]" if place else ""
+        if names:
+            where = f" for {names[place[-1]]}"
         known = "another number" if secret else digits(expected[place])
         raise Wrong(what, hint, f"{digits(seen[place])}{where}", known)
 
@@ -667,6 +672,7 @@ _REASONS = (  # a piece of an exception's message, and the hint for it
     ("'Parameter' object", "A parameter is not an array, but its .data() is."),
     ("Parameter'> not supported", "A parameter is not an array, but its .data() is."),
     ("interpreted as an integer", "An integer is needed there: // divides and rounds down."),
+    ("<class 'float'> to node", "An integer is needed there: // divides and rounds down."),
     ("expect int", "An integer is needed there: int(...) rounds down."),
     ("one NDArray or one Symbol", "Pass the function or class itself, not what it made."),
     (
@@ -734,9 +740,25 @@ def _reason(error, hints):
         return (
             "Is the attribute spelled correctly, and is the type in the message the one you expect?"
         )
+    if _of_init(error):
+        return (
+            f"{error.name} is an argument of __init__, and other methods do not see it. Keep it there: "
+            f"self.{error.name} = {error.name}. Then write self.{error.name} here."
+        )
     if isinstance(error, NameError):
         return "Is the name spelled correctly, and did you run the cell that defines it?"
     return None
+
+
+def _of_init(error):
+    """Whether a method used a name that only the __init__ of its class knows, as an argument."""
+    if not isinstance(error, NameError):
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    method = frame.f_code.co_name
+    init = getattr(type(frame.f_locals.get("self")), "__init__", None)
+    known = inspect.signature(init).parameters if inspect.isfunction(init) else ()
+    return method != "__init__" and error.name in known
 
 
 def _raised(error):

@@ -266,7 +266,7 @@ class _Nap:
 
 
 def _interrupted(call):
-    return 20 if call % 5 == 3 else 1
+    return 60 if call % 5 == 3 else 1
 
 
 def _naps(case):
@@ -287,7 +287,7 @@ def _naps(case):
 
 
 INTERRUPTED = (
-    "Every fifth call of one function took twenty times as long, as if another program had "
+    "Every fifth call of one function took sixty times as long, as if another program had "
     "interrupted it. Means and sums suffer from that, those of ratios too. The median does not."
 )
 CASES = {

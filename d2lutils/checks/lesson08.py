@@ -40,9 +40,9 @@ def _numbers(trial, what, result, number, hint):
     hints=(
         "First count: four convolutions, 256 to 128, 128 to 128, 128 to 512, and the projection from "
         "256 to 512; after each of them a normalization. Second count: with c channels, 9 c k "
-        "weights stand against 4 k c + 9 * 4 k * k.",
-        "The three convolutions of the branch have 245,760 weights, the projection has half a "
-        "square of 512. The normalizations have 2 * (128 + 128 + 512 + 512). In the second count "
+        "weights are compared with 4 k c + 9 * 4 k * k.",
+        "The three convolutions of the branch have 245,760 weights, the projection has "
+        "256 * 512. The normalizations have 2 * (128 + 128 + 512 + 512). In the second count "
         "5 c must be more than 36 k.",
     ),
 )
@@ -80,19 +80,29 @@ def counted_by_hand(trial, parameters, channels):
         ("Inside the branch there are a quarter of the channels.", wide),
         ("The first convolution reads the 256 channels that come in.", right + c * inside),
         (
-            "The projection is a 1x1 convolution: one weight for each pair.",
+            "The projection is a 1x1 convolution: one weight for each pair of channels.",
             right + 8 * projection,
         ),
         ("The projection reads the block's input, 256 channels.", right + out * out - projection),
+        (
+            "65,536 weights are missing. Does the projection make all 512 channels that come out? Or "
+            "is the last 1x1 of the branch left out?",
+            right + c * c - projection,
+        ),
+        (
+            "The projection makes all 512 channels that come out, and so a normalization of 512 "
+            "follows it.",
+            right + c * c - projection - 2 * (out - c),
+        ),
         ("A stride changes how often a weight is used, not how many there are.", right / 4),
     ]
     hint = (
-        f"The number is {'larger' if found < right else 'smaller'}. Write down the channels on the "
-        "way: 256, 128, 128, 512."
+        f"The number is {'larger' if found < right else 'smaller'} than yours. Write down the "
+        "channels on both ways: 256, 128, 128, 512 in the branch, and 256, 512 in the shortcut."
     )
     trial.equal(what, found, right, hint, mistakes, tolerance=1e-8, secret=True)
 
-    what, k = "the channels from which on a bottleneck layer pays", 12
+    what, k = "the number of channels from which a bottleneck layer pays off", 12
     found = trial.number(what, channels)
     right = 36 * k // 5 + 1
     mistakes = [
@@ -104,7 +114,7 @@ def counted_by_hand(trial, parameters, channels):
         ("That is for a growth rate of 32, as in the lesson.", 230),
         ("That is for a growth rate of 32, as in the lesson.", 231),
         ("That is for a growth rate of 32, as in the lesson.", 230.4),
-        ("That many times the growth rate: multiply by 12.", 7.2),
+        ("The channels are that many times the growth rate: multiply by 12.", 7.2),
         ("The 1x1 convolution makes 4 k channels, not k.", 9 * k // 8 + 1),
         (
             "Each of the 4 k channels inside has nine weights in the 3x3 convolution.",
@@ -113,8 +123,8 @@ def counted_by_hand(trial, parameters, channels):
         ("The 3x3 convolution inside reads 4 k channels, not k.", 9 * k // 5 + 1),
     ]
     hint = (
-        f"The number is {'larger' if found < right else 'smaller'}. Write both counts with the "
-        "letters c and k, and divide by k."
+        f"The number is {'larger' if found < right else 'smaller'} than yours. Write both counts "
+        "with the letters c and k, and divide by k."
     )
     trial.equal(what, found, right, hint, mistakes, tolerance=1e-8, secret=True)
 
@@ -149,9 +159,9 @@ def _three_in_b(depth, width, version):
     "8.2",
     "What the shortcuts add",
     hints=(
-        "B has two projections, w to 2 w and 2 w to 4 w. C has these and one in each other block: n "
-        "in the first stage, n - 1 in each of the others. A projection from a to b channels has a b "
-        "weights, and in version 1 also 2 b parameters of its normalization.",
+        "Draw depth 14, with two blocks in each stage, and write at each block how many channels it "
+        "reads and makes. Where does B have a projection, and where does C? What does a projection "
+        "from a to b channels cost in version 2, and what comes with it in version 1?",
         "With n = (depth - 2) // 6 and p(a, b) = a * b + (2 * b if version == 1 else 0): "
         "B = p(w, 2 w) + p(2 w, 4 w), and C = B + n p(w, w) + (n - 1) (p(2 w, 2 w) + p(4 w, 4 w)).",
     ),
@@ -175,8 +185,11 @@ def shortcuts_counted(trial, function):
             for option in "ABC"
         ]
         right.append([n - counts[0] for n in counts])
-        if numpy.allclose(found, counts):
-            hint = "These are the parameters of the whole networks. How many more than A is asked."
+        if found[0] > 0 and numpy.allclose(found - found[0], right[-1], atol=0.1):
+            hint = "These are the parameters of the whole networks. How many more than A are there?"
+            raise Wrong(what, hint, f"{found[0]:,.0f} for A", "0 for A")
+        hint = "A has no projection, so it adds nothing. The numbers come in the order A, B, C."
+        if abs(found[0]) > 0.1:
             raise Wrong(what, hint, f"{found[0]:,.0f} for A", "0 for A")
     mistakes = [
         (
@@ -192,7 +205,7 @@ def shortcuts_counted(trial, function):
             partial(_projections, norm=1),
         ),
         ("Running statistics are not trained.", partial(_projections, norm=4)),
-        ("The versions are exchanged.", lambda d, w, v: _projections(d, w, 3 - v)),
+        ("The versions are swapped.", lambda d, w, v: _projections(d, w, 3 - v)),
         ("A projection is a 1x1 convolution.", partial(_projections, area=9)),
         (
             "In C all n blocks of the first stage have a projection, its first block too.",
@@ -207,7 +220,7 @@ def shortcuts_counted(trial, function):
             partial(_projections, first=0),
         ),
         (
-            "In C the first block of a stage reads half as many channels.",
+            "In C the first block of stages 2 and 3 reads half as many channels as the others.",
             partial(_projections, only_c=1, first=0),
         ),
         ("Each of the three stages has (depth - 2) / 6 blocks.", partial(_projections, period=3)),
@@ -225,6 +238,7 @@ def shortcuts_counted(trial, function):
         "How many projections are there, from how many channels to how many? Draw depth 14.",
         [(hint, [its(*size) for size in sizes]) for hint, its in mistakes],
         tolerance=1e-6,
+        names="ABC",
     )
 
 
@@ -273,20 +287,25 @@ BRANCHES = [
         ("The argument strides has no effect.", {"place": None}),
         ("The convolutions have no bias.", {"use_bias": True}),
         (
-            "A branch ends with its last convolution: the block has the normalization after it.",
+            "The 3x3 convolution keeps height and width, apart from its stride: padding=1.",
+            {"padding": 0},
+        ),
+        ("Only the 3x3 convolution has padding.", {"padding": 1}),
+        (
+            "A branch ends with its last convolution: the block adds the normalization after it.",
             {"end": _norm},
         ),
         (
-            "A branch ends with its last convolution: the block has what comes after it.",
+            "A branch ends with its last convolution: the block adds what comes after it.",
             {"end": _norm_relu},
         ),
-        ("Between two convolutions stand normalization and ReLU.", {"joints": (list, list)}),
+        ("Normalization and ReLU come between two convolutions.", {"joints": (list, list)}),
         (
-            "The ReLUs are missing: between two convolutions stand normalization and ReLU.",
+            "The ReLUs are missing: normalization and ReLU come between two convolutions.",
             {"joints": (_norm, _norm)},
         ),
         (
-            "The normalizations are missing: between two convolutions stand normalization and ReLU.",
+            "The normalizations are missing: normalization and ReLU come between two convolutions.",
             {"joints": (lambda: [relu()],) * 2},
         ),
         ("Normalization first, then ReLU.", {"joints": (lambda: [relu(), nn.BatchNorm()],) * 2}),
@@ -297,6 +316,10 @@ BRANCHES = [
     (
         "The argument groups has no effect.",
         lambda num_channels, strides=1, groups=32: _grouped(num_channels, strides, 1),
+    ),
+    (
+        "The argument groups has no effect: the 3x3 always has 32.",
+        lambda num_channels, strides=1, groups=32: _grouped(num_channels, strides, 32),
     ),
 ]
 
@@ -317,10 +340,10 @@ def resnext_branch(trial, make):
 
     Source: Xie et al. 2017, table 1 and figure 3 (c).
     """
-    g = trial.integer(3, 5)  # all channels are multiples of it, so that mistakes can be built
+    few, many = (4, 8) if trial.integer(0, 1) else (8, 4)  # with 32, too, mistakes can be built
     for case, arguments, X in [
-        ("groups", (4 * g * trial.integer(1, 2), 1, g), trial.normal(3, 3 * g, 4, 5)),
-        ("stride 2", (4 * g, 2, g), trial.normal(3, 2 * g, 5, 6)),
+        ("groups", (64 * trial.integer(1, 2), 1, few), trial.normal(3, 24, 4, 5)),
+        ("stride 2", (64, 2, many), trial.normal(3, 16, 5, 6)),
         ("32 groups by default", (128,), trial.normal(3, 32, 4, 3)),
     ]:
         blocks.same(
@@ -331,7 +354,8 @@ def resnext_branch(trial, make):
             X,
             [_grouped],
             BRANCHES,
-            shapes="1x1 to half of the channels, 3x3 in groups to as many, 1x1 to num_channels.",
+            shapes="1x1 to half of the channels, 3x3 in groups to the same number, 1x1 to "
+            "num_channels.",
             hints={
                 "divide group size": "Both numbers of channels of a grouped convolution must be "
                 "multiples of the number of groups. Which numbers meet here?"
@@ -359,6 +383,8 @@ class _Excited(nn.Block):
 
     def scaled(self, X, by=None):
         S = X if by is None else by
+        if self.fault == "whole batch":
+            S = S.mean(axis=0, keepdims=True)
         S = S.max(axis=(2, 3)) if self.fault == "maximum" else S.mean(axis=(2, 3))
         S = self.narrow(S)
         S = self.wide(S if self.fault == "no ReLU inside" else npx.relu(S))
@@ -372,9 +398,13 @@ class _Excited(nn.Block):
         shortcut, Y, fault = self.shortcut(X) if self.shortcut else X, self.branch(X), self.fault
         if fault == "before the normalization":
             return npx.relu(self.bn(self.scaled(Y)) + shortcut)
-        Y = self.bn(Y)
+        before, Y = Y, self.bn(Y)
+        if fault == "squeezes before":
+            return npx.relu(self.scaled(Y, by=before) + shortcut)
         if fault == "after the addition":
             return npx.relu(self.scaled(Y + shortcut))
+        if fault == "scales the sum":  # before or after ReLU: the scales are positive
+            return npx.relu(self.scaled(Y + shortcut, by=Y))
         if fault == "after the ReLU":
             return self.scaled(npx.relu(Y + shortcut))
         if fault == "shortcut":
@@ -393,7 +423,10 @@ EXCITED = {
     "before the normalization": "First the normalization at the end of the branch, then the "
     "scaling: a normalization would undo part of it.",
     "after the addition": "Scale the branch alone, before the shortcut is added.",
+    "scales the sum": "Scale the branch alone, before the shortcut is added.",
     "after the ReLU": "Scale the branch alone, before the shortcut is added.",
+    "squeezes before": "The squeeze comes after the normalization: take the means of its output.",
+    "whole batch": "Each image has its own scales: the mean is over height and width alone, axes 2 and 3.",
     "shortcut": "Scale the branch, not the shortcut.",
     "squeezes the shortcut": "The scales come from the means of the branch, after its normalization.",
     "maximum": "Squeeze by the mean of each channel, not by its maximum.",
@@ -406,7 +439,7 @@ EXCITED = {
     "always 16": "The argument reduction has no effect.",
     "reduction units": "The first dense layer has num_channels // reduction units, not reduction.",
     "no biases": "Leave the two dense layers their biases.",
-    "ReLU before": "No ReLU before the addition: it comes after it.",
+    "ReLU before": "The ReLU comes after the addition, not before it.",
     "no addition": "The shortcut is missing: add it after the scaling.",
     "no ReLU": "The ReLU after the addition is missing.",
 }
@@ -467,20 +500,27 @@ def squeeze_excitation(trial, block_class):
                     (hint, _around(partial(_Excited, fault=fault)))
                     for fault, hint in EXCITED.items()
                 ],
-                shapes="Beside the branch and the shortcut that it gets, the block has one "
+                shapes="Besides the branch and the shortcut that it gets, the block has one "
                 f"normalization and two dense layers. {TWO_DENSE}",
+                order="The layers are there. Is the order right? The branch, its normalization, the "
+                "means over axes 2 and 3, both dense layers, the product, the sum with the shortcut, "
+                "and ReLU at the end.",
                 hints={
+                    "'NoneType' object is not callable": "The shortcut may be None, which stands for "
+                    "the identity: then add X itself, as BlockV1 does.",
                     "broadcast": "Look at the two shapes in the message. Scales of shape (N, C) "
                     "must become (N, C, 1, 1) before they multiply. If a height differs, the "
                     "shortcut was not applied to X.",
                     "expand_dims": "In MXNet expand_dims adds one axis at a time. "
-                    "S.reshape(-1, num_channels, 1, 1) adds both.",
+                    "S.reshape(-1, self.num_channels, 1, 1) adds both.",
                     "Changing attribute type": REASSIGNED,
                 },
             )
         except Wrong as wrong:
             if wrong.hint == blocks.DENSE:
-                wrong.hint = f"Look at the dense layers, there are two. {TWO_DENSE}"
+                wrong.hint = f"Look at the dense layers: there are two. {TWO_DENSE}"
+                if "with 1 inputs" in str(wrong.seen):  # the means of another axis, too
+                    wrong.hint = EXCITED["whole batch"]
             raise
 
 
@@ -580,6 +620,7 @@ def channels_on_the_way(trial, function, limit):
         "A block adds n k channels, a transition keeps a share of what it gets, rounded down.",
         [(hint, [its(*size) for size in sizes]) for hint, its in mistakes],
         tolerance=1e-6,
+        names=("the stem", "block 1", "transition 1", "block 2", "transition 2", "block 3"),
     )
 
     what = "the channels with which a block begins, after many blocks"
@@ -591,7 +632,7 @@ def channels_on_the_way(trial, function, limit):
         ("That is the stem, before any transition.", 24),
         ("One layer adds 12 channels, and a block has 16 of them.", 4),
     ]
-    hint = "If the number no longer changes from block to block, c = (c + n k) / 4."
+    hint = "Once the number no longer changes from block to block, c = (c + n k) / 4."
     trial.equal(what, found, 64, hint, mistakes, secret=True, tolerance=1e-3)
 
 
@@ -628,37 +669,94 @@ def _row_with_others():
     return net
 
 
+def _row_with_activations():
+    """A bias inside an activation cannot move; those of the other layers can."""
+    return sequential(
+        nn.Conv2D(5, 3, padding=1, activation="relu"),
+        nn.BatchNorm(),
+        nn.Conv2D(6, 1),
+        nn.BatchNorm(),
+        nn.Dense(9, activation="sigmoid"),
+        nn.BatchNorm(),
+        nn.Dense(7),
+    )
+
+
 def _row_of_dense():
     return sequential(nn.Dense(8), nn.BatchNorm(), relu(), nn.Dense(3), nn.BatchNorm())
 
 
-def _pairs(net):
-    """Each layer that has a bias, with the normalization directly behind it or None."""
+def _pairs(net, activated=False):
+    """Each layer that has a bias, with the normalization directly behind that bias or None.
+
+    activated: overlook the activation that a layer may have of its own.
+    """
     layers = list(net)
     for layer, after in zip(layers, [*layers[1:], None]):
         if getattr(layer, "bias", None) is not None:
-            yield layer, after if isinstance(after, nn.BatchNorm) else None
+            free = activated or getattr(layer, "act", None) is None
+            yield layer, after if free and isinstance(after, nn.BatchNorm) else None
 
 
-def _emptied(net, sign=-1, into="running_mean", adjacent=True, everywhere=False):
-    """Move each bias into the normalization behind it; the keywords make mistakes."""
+def _emptied(
+    net,
+    sign=-1,
+    into="running_mean",
+    adjacent=True,
+    activated=False,
+    spared=None,
+    share=lambda norm: 1,
+    stays=False,
+    old=1,
+):
+    """Move each bias into the normalization behind it; the keywords make mistakes.
+
+    spared: empty all biases, but not in so many layers at the end; share: the factor of a bias.
+    """
     layers = list(net)
-    for layer, norm in _pairs(net):
+    emptied = [] if spared is None else layers[: len(layers) - spared]
+    for layer, norm in _pairs(net, activated):
         if not adjacent:  # the next one that fits, whatever stands between
             later = [n for n in layers[layers.index(layer) :] if isinstance(n, nn.BatchNorm)]
             norm = next((n for n in later if n.gamma.shape == layer.bias.shape), None)
         if norm is not None and into:
             target = getattr(norm, into)
-            target.set_data(target.data() + sign * layer.bias.data())
-        if norm is not None or everywhere:
+            target.set_data(old * target.data() + sign * share(norm) * layer.bias.data())
+        if (norm is not None and not stays) or layer in emptied:
             layer.bias.set_data(0 * layer.bias.data())
     return net
 
 
+def _slope(norm):
+    return (norm.running_var.data() + norm._kwargs["eps"]) ** -0.5
+
+
 MOVED = [
     (
-        "The biases are gone, but nothing stands in for them: the running mean has to change too.",
+        "This is the output without the biases: the running mean does not make up for them. Does "
+        "it change? Is the bias read before it is set to zero?",
         partial(_emptied, into=None),
+    ),
+    (
+        "The running mean is right, but the bias is still there and counts twice: set it to zero.",
+        partial(_emptied, stays=True),
+    ),
+    (
+        "Subtract the bias from the running mean that is there: m - b, not -b.",
+        partial(_emptied, old=0),
+    ),
+    *(
+        (
+            "The bias moves into the running mean as it is: without gamma, and not divided by a "
+            "standard deviation.",
+            partial(_emptied, share=share),
+        )
+        for share in (
+            _slope,
+            lambda norm: _slope(norm) * norm.gamma.data(),
+            lambda norm: norm.running_var.data() ** -0.5,
+            lambda norm: norm.running_var.data() ** -1,
+        )
     ),
     ("Look at the sign: (x + b) - m is x - (m - b).", partial(_emptied, sign=1)),
     (
@@ -667,17 +765,26 @@ MOVED = [
     ),
     ("The bias moves into the running mean, not into beta.", partial(_emptied, into="beta")),
     (
-        "A bias can move only into a normalization that follows directly. With a ReLU between it "
-        "has to stay.",
+        "In a layer with an activation of its own the bias comes before that activation, so it has "
+        "to stay.",
+        partial(_emptied, activated=True),
+    ),
+    (
+        "A bias can move only into a normalization that follows directly. With a ReLU in between, "
+        "it has to stay.",
         partial(_emptied, adjacent=False),
     ),
     (
         "A bias with no normalization directly behind it has to stay.",
-        partial(_emptied, everywhere=True),
+        partial(_emptied, spared=0),
+    ),
+    (  # in pairs of neighbours the last layer is never the first of two
+        "A bias with no normalization directly behind it has to stay.",
+        partial(_emptied, spared=1),
     ),
     (
         "A bias with no normalization directly behind it has to stay.",
-        partial(_emptied, adjacent=False, everywhere=True),
+        partial(_emptied, adjacent=False, spared=0),
     ),
 ]
 
@@ -686,11 +793,13 @@ MOVED = [
     "8.6",
     "Biases into running means",
     hints=(
-        "Go through pairs of neighbours: zip(net, net[1:]). If the second is an nn.BatchNorm and the "
-        "first has a bias, subtract the bias from the running mean and set the bias to zero.",
-        "if isinstance(after, nn.BatchNorm) and getattr(layer, 'bias', None) is not None: "
-        "after.running_mean.set_data(after.running_mean.data() - layer.bias.data()), then "
-        "layer.bias.set_data(np.zeros_like(layer.bias.data())). At the end: return net.",
+        "Go through pairs of neighbours: zip(net, net[1:]). In which pairs can the bias go, and what "
+        "does the first layer of such a pair have, and what not? For the new running mean: (x + b) - m "
+        "is x - (m - b).",
+        "if isinstance(after, nn.BatchNorm) and getattr(layer, 'bias', None) is not None and "
+        "layer.act is None: after.running_mean.set_data(after.running_mean.data() - "
+        "layer.bias.data()), then layer.bias.set_data(np.zeros_like(layer.bias.data())). At the "
+        "end: return net.",
     ),
 )
 def biases_moved(trial, function):
@@ -698,6 +807,7 @@ def biases_moved(trial, function):
     for case, make, shape in [
         ("convolutions", _row, (4, 3, 5, 4)),
         ("other layers between", _row_with_others, (4, 3, 5, 4)),
+        ("layers with an activation", _row_with_activations, (4, 3, 5, 4)),
         ("dense layers", _row_of_dense, (6, 5)),
     ]:
         X = trial.normal(*shape)
@@ -710,6 +820,8 @@ def biases_moved(trial, function):
             "'bias'": "Not every layer has a bias: getattr(layer, 'bias', None) gives None then.",
             "Changing attribute type": "Keep the bias, and set its numbers to zero: set_data(...).",
             "'NoneType'": "A layer made with use_bias=False has the bias None: leave it alone.",
+            "attribute 'act'": "Only convolutions and dense layers have layer.act: ask for the bias "
+            "first, or write getattr(layer, 'act', None).",
         }
         net = trial.call(function, given, hints=hints)
         running.is_a_net(net)
@@ -718,7 +830,8 @@ def biases_moved(trial, function):
                 f"{case}: the output in {mode} mode is unchanged",
                 trial.forward(net, X, context),
                 trial.forward(prepared(), X, context),
-                "Which biases may go, and which number has to change with them? Nothing else may."
+                "Only a bias with a normalization directly behind it may go, and the running mean "
+                "of that normalization has to change by as much. Nothing else may change."
                 if mode == "prediction"
                 else "In prediction mode it is right. In training mode a normalization subtracts "
                 "the mean of the batch, with any bias in it: so beta and gamma have to stay.",
@@ -773,7 +886,7 @@ class _Starting(nn.HybridBlock):
     "8.7a",
     "Zoo: a branch that never learns",
     hints=(
-        "Follow a number through the branch: what does the first normalization put out if its gamma "
+        "Follow a number through the branch: what does the first normalization output if its gamma "
         "and beta are zero? What does the ReLU pass back?",
         "The gamma that starts at zero belongs to the last normalization, bn2. bn1 starts with a "
         "gamma of one, as usual: nn.BatchNorm() without an argument.",
@@ -790,13 +903,13 @@ class _Starting(nn.HybridBlock):
         ),
         "c": (
             True,
-            "With gamma and beta zero, the first normalization puts out zeros. The ReLU passes no "
+            "With gamma and beta zero, the first normalization outputs zeros. The ReLU passes no "
             "gradient where its input is not positive, and the second convolution sees only zeros.",
         ),
         "d": (
             False,
-            "It subtracts a mean and divides, in every block. Here it gets zeros and has nothing to "
-            "do.",
+            "It subtracts a mean and divides by a standard deviation in every block, and other "
+            "blocks learn. Here it gets only zeros.",
         ),
     },
 )
@@ -826,8 +939,8 @@ def never_learns(trial, hypothesis_a, block_class):
         "after three steps every parameter has moved",
         still == 0,
         "The symptom is still there: the first normalization still starts with gamma = 0.",
-        f"{still} of 6 have not",
-        "none that has not",
+        f"{still} of 6 have not moved",
+        "all 6 have moved",
     )
 
 
@@ -864,8 +977,8 @@ DEEP = [
     (hint, partial(_deep, **differences))
     for hint, differences in [
         ("The symptom is still there: a stage repeats one and the same block.", {"shared": True}),
-        ("One block too many in each stage: the first one is counted in number.", {"more": 1}),
-        ("The last normalization and ReLU belong there, in version 2.", {"end": list}),
+        ("One block too many in each stage: number includes the first one.", {"more": 1}),
+        ("In version 2 a last normalization and ReLU follow the blocks.", {"end": list}),
         ("The blocks are of version 2.", {"version": 1}),
         ("The second and third stage halve height and width.", {"strides": 1}),
     ]
@@ -888,7 +1001,8 @@ DEEP = [
     options={
         "a": (
             False,
-            "Running statistics grow with the depth too, but so should weights, and count has them.",
+            "More depth brings more running statistics, but it should bring more weights too, and "
+            "count includes those.",
         ),
         "b": (
             False,
@@ -896,7 +1010,7 @@ DEEP = [
         ),
         "c": (
             False,
-            "20, 32 and 56 give 3, 5 and 9: the number of blocks is right.",
+            "Depths 20, 32 and 56 give 3, 5 and 9 blocks a stage: the number of blocks is right.",
         ),
         "d": (
             True,

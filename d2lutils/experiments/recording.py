@@ -15,6 +15,7 @@ import os
 import platform
 import random
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -71,9 +72,12 @@ def record(experiment, path, seeds, command):
     random.Random(0).shuffle(missing)  # long and short runs mixed: a fair estimate of the time left
     jobs = (delayed(_run)(experiment, *run) for run in missing)
     with (
+        warnings.catch_warnings(),
         parallel_config("loky", inner_max_num_threads=1),
         tqdm(total=len(plan), initial=len(done), desc=path.stem, unit="run") as progress,
     ):
+        # joblib replaces a worker whose memory has grown, which is no news.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs")
         # At least two: for one, joblib would run them in this process, with all its threads.
         workers = Parallel(
             max(2, physical_cores()),

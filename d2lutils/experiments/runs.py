@@ -538,7 +538,7 @@ EXPERIMENTS = {
         grid(
             network=["20 layers, basic", "56 layers, basic", "56 layers, bottleneck"],
             version=[1, 2],
-            lr=[0.03, 0.1, 0.3],
+            lr=[0.03, 0.1, 0.3, 1.0],
         ),
     ),
     "noise": Experiment(noise, grid(norm=[*BOTH, "batch and noise"], lr=[0.01, 0.1, 1.0])),

@@ -53,6 +53,12 @@ def by_blocks(depth, width, version):
     return [f"{n:d}" for n in sums.values()]
 
 
+def _c_of_full_width(depth, width, version):
+    """C as if every block read as many channels as it makes."""
+    n, c = (depth - 2) // 6, [width, 2 * width, 4 * width]
+    return sum(n * b * b + (n * 2 * b if version == 1 else 0) for b in c)
+
+
 def whole(depth, width, version):
     """The parameters of the whole networks."""
     base = cifar_resnet(depth, version=version, width=width)
@@ -60,6 +66,11 @@ def whole(depth, width, version):
     parameters = base.collect_params().values()
     total = sum(numpy.prod(p.shape) for p in parameters if p.grad_req != "null")
     return [total + more for more in by_formula(depth, width, version)]
+
+
+def whole_on_colours(depth, width, version):
+    """The same with three channels in the stem."""
+    return [27 * width - 9 * width + total for total in whole(depth, width, version)]
 
 
 # --- 8.3 ---
@@ -120,10 +131,19 @@ def indivisible(num_channels, strides=1, groups=32):
     return sequential(convolution(num_channels // 2 + 1, 1), normalized(grouped))
 
 
-def unpadded(num_channels, strides=1, groups=32):
-    grouped = nn.Conv2D(num_channels // 2, 3, strides, groups=groups, use_bias=False)
+def unpadded(num_channels, strides=1, groups=32, padding=0):
+    its = {"padding": padding, "groups": groups, "use_bias": False}
+    grouped = nn.Conv2D(num_channels // 2, 3, strides, **its)
     inside = convolution(num_channels // 2, 1)
     return sequential(inside, normalized(grouped), normalized(convolution(num_channels, 1)))
+
+
+def padded(num_channels, strides=1, groups=32):
+    """Padding in the 1x1 convolutions, too."""
+    narrow = nn.Conv2D(num_channels // 2, 1, padding=1, use_bias=False)
+    grouped = nn.Conv2D(num_channels // 2, 3, strides, 1, groups=groups, use_bias=False)
+    wide = nn.Conv2D(num_channels, 1, padding=1, use_bias=False)
+    return sequential(narrow, normalized(grouped), normalized(wide))
 
 
 # --- 8.4 ---
@@ -215,6 +235,59 @@ class TwoAxesAtOnce(SEBlock):
         return F.npx.relu(Y + (self.shortcut(X) if self.shortcut else X))
 
 
+class Forgotten(SEBlock):
+    """What the text writes, without self."""
+
+    def hybrid_forward(self, F, X):
+        Y = self.bn(self.branch(X))
+        S = self.wide(self.narrow(Y.mean(axis=(2, 3))))
+        Y = Y * S.reshape(-1, num_channels, 1, 1)  # noqa: F821
+        return F.npx.relu(Y + (self.shortcut(X) if self.shortcut else X))
+
+
+class WithFaults(SEBlock):
+    """The block with one line changed at a time."""
+
+    fault = None
+
+    def __init__(self, branch, num_channels, shortcut=None, reduction=16):
+        super().__init__(branch, num_channels, shortcut, reduction)
+        if self.fault == "divided":
+            self.narrow = nn.Dense(num_channels / reduction, activation="relu")
+
+    def scales(self, Y):
+        S = self.wide(self.narrow(self.squeezed(Y)))
+        return S.reshape(-1, self.num_channels, 1, 1)
+
+    def squeezed(self, Y):
+        if self.fault == "batch":
+            return Y.mean(axis=(0, 2, 3), keepdims=True)
+        if self.fault == "batch, one axis":
+            return Y.mean(axis=(0, 2, 3))
+        return Y.mean(axis=(1, 2, 3) if self.fault == "channels" else (2, 3))
+
+    def hybrid_forward(self, F, X):
+        around = X if self.shortcut is None and self.fault != "None" else self.shortcut(X)
+        before = self.branch(X)
+        Y = self.bn(before)
+        if self.fault == "squeezed early":
+            return F.npx.relu(Y * self.scales(before) + around)
+        if self.fault == "sum":
+            Y = Y + around
+            return F.npx.relu(Y * self.scales(Y))
+        if self.fault == "sum by the branch":
+            return F.npx.relu((Y + around) * self.scales(Y))
+        if self.fault == "end by the branch":
+            return F.npx.relu(Y + around) * self.scales(Y)
+        if self.fault == "something else":
+            return F.npx.relu(Y * self.scales(2 * Y) + around)
+        return F.npx.relu(Y * self.scales(Y) + around)
+
+
+def with_fault(fault):
+    return type("Faulty", (WithFaults,), {"fault": fault})
+
+
 class Detached(ByConvolutions):
     def forward(self, X):
         Y = self.norm(self.body(X))
@@ -292,7 +365,8 @@ def in_one_row(*, depth, growth_rate, compression):
 
 def without_biases(net):
     for layer, after in zip(net, net[1:]):
-        if isinstance(after, nn.BatchNorm) and getattr(layer, "bias", None) is not None:
+        biased = getattr(layer, "bias", None) is not None
+        if biased and layer.act is None and isinstance(after, nn.BatchNorm):
             mean, bias = after.running_mean, layer.bias
             mean.set_data(mean.data() - bias.data())
             bias.set_data(np.zeros_like(bias.data()))
@@ -304,7 +378,8 @@ def in_place(net):
     layers = [layer for layer in net]
     for i in reversed(range(1, len(layers))):
         before, norm = layers[i - 1], layers[i]
-        if type(norm) is nn.BatchNorm and type(before) in (nn.Conv2D, nn.Dense) and before.bias:
+        linear = type(before) in (nn.Conv2D, nn.Dense) and before.act is None
+        if linear and type(norm) is nn.BatchNorm and before.bias:
             norm.running_mean.data()[:] -= before.bias.data()
             before.bias.data()[:] = 0
     return net
@@ -315,7 +390,8 @@ def rebuilt(net):
     layers = list(net)
     for i, after in enumerate(layers[1:]):
         old = layers[i]
-        if isinstance(after, nn.BatchNorm) and getattr(old, "bias", None) is not None:
+        linear = getattr(old, "bias", None) is not None and not old.act
+        if linear and isinstance(after, nn.BatchNorm):
             if isinstance(old, nn.Dense):
                 new = nn.Dense(len(old.bias.data()), use_bias=False, in_units=old.weight.shape[1])
             else:
@@ -327,6 +403,59 @@ def rebuilt(net):
             after.running_mean.set_data(after.running_mean.data() - old.bias.data())
             layers[i] = new
     return sequential(*layers)
+
+
+def in_pairs(change, biased=lambda layer: getattr(layer, "bias", None) is not None):
+    """A function that changes each such layer and the normalization directly behind it."""
+
+    def without(net):
+        for layer, after in zip(net, net[1:]):
+            if biased(layer) and isinstance(after, nn.BatchNorm):
+                change(layer.bias, after)
+        return net
+
+    return without
+
+
+def moved(bias, norm):
+    """Right, but not for a layer with an activation of its own."""
+    norm.running_mean.set_data(norm.running_mean.data() - bias.data())
+    bias.set_data(np.zeros_like(bias.data()))
+
+
+def read_too_late(bias, norm):
+    bias.set_data(np.zeros_like(bias.data()))
+    norm.running_mean.set_data(norm.running_mean.data() - bias.data())
+
+
+def left_in_place(bias, norm):
+    norm.running_mean.set_data(norm.running_mean.data() - bias.data())
+
+
+def divided(bias, norm):
+    std = np.sqrt(norm.running_var.data() + norm._kwargs["eps"])
+    norm.running_mean.set_data(norm.running_mean.data() - bias.data() / std)
+    bias.set_data(np.zeros_like(bias.data()))
+
+
+def replaced(bias, norm):
+    norm.running_mean.set_data(-bias.data())
+    bias.set_data(np.zeros_like(bias.data()))
+
+
+def mostly_moved(bias, norm):
+    norm.running_mean.set_data(norm.running_mean.data() - 0.9 * bias.data())
+    bias.set_data(np.zeros_like(bias.data()))
+
+
+def emptied_in_pairs(net):
+    """Sets a bias to zero in each pair of neighbours, whatever comes second."""
+    for layer, after in zip(net, net[1:]):
+        if getattr(layer, "bias", None) is not None:
+            if isinstance(after, nn.BatchNorm):
+                after.running_mean.set_data(after.running_mean.data() - layer.bias.data())
+            layer.bias.set_data(np.zeros_like(layer.bias.data()))
+    return net
 
 
 def by_names(net):
@@ -362,7 +491,8 @@ def into_beta(net):
 
 def convolutions_only(net):
     for layer, after in zip(net, net[1:]):
-        if isinstance(after, nn.BatchNorm) and isinstance(layer, nn.Conv2D) and layer.bias:
+        linear = isinstance(layer, nn.Conv2D) and layer.bias and not layer.act
+        if linear and isinstance(after, nn.BatchNorm):
             after.running_mean.set_data(after.running_mean.data() - layer.bias.data())
             layer.bias.set_data(0 * layer.bias.data())
     return net
@@ -486,6 +616,9 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((400_000, 87), "The number is smaller"),
         ((376_832, 87), "normalizations are missing"),
         ((247_296, 87), "the shortcut has a projection"),
+        ((379_392 - 65_536, 87), "make all 512 channels"),
+        ((379_392 - 65_536 - 512, 87), "a normalization of 512"),
+        ((379_392 - 30_000, 87), "256, 512 in the shortcut"),
         ((379_392, 86), "9,288 against 9,312"),
         ((379_392, 86.4), "Which whole number"),
         ((379_392, 231), "growth rate of 32"),
@@ -498,8 +631,18 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((lambda d, w, v: by_formula(d, 16, v),), "width has no effect"),
         ((lambda d, w, v: by_formula(d, w, v)[1:],), "one number for each shortcut"),
         ((lambda d, w, v: sum(by_formula(d, w, v)),), "one number for each shortcut"),
-        ((lambda d, w, v: by_formula(d, w, v)[::-1],), "How many projections"),
+        ((lambda d, w, v: by_formula(d, w, v)[::-1],), "in the order A, B, C"),
+        ((lambda d, w, v: [n + 7 for n in by_formula(d, w, 3 - v)],), "A has no projection"),
         ((whole,), "How many more than A"),
+        ((whole_on_colours,), "How many more than A"),
+        (
+            (lambda d, w, v: by_formula(d, w, v)[:2] + ((d - 2) // 2 * 21 * w * w,),),
+            "How many projections",
+        ),
+        (
+            (lambda d, w, v: (*by_formula(d, w, v)[:2], _c_of_full_width(d, w, v)),),
+            "of stages 2 and 3 reads half",
+        ),
         ((lambda d, w, v: by_formula(14, w, v),), "How many projections"),
     ],
     "resnext_branch": [
@@ -509,12 +652,26 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((lambda c, s=1, g=32: resnext_branch(c, 1, g),), "strides has no effect"),
         ((lambda c, s=1, g=4: resnext_branch(c, s, g),), "1x1 to half of the channels"),
         ((indivisible,), "multiples of the number of groups"),
-        ((unpadded,), "Which layers change height and width"),
+        ((lambda c, s=1, groups=32: resnext_branch(c, s, 32),), "groups has no effect"),
+        ((unpadded,), "padding=1"),
+        ((padded,), "Only the 3x3 convolution has padding"),
+        ((lambda c, s=1, g=32: unpadded(c, s, g, 2),), "Which layers change height and width"),
         ((lambda c, s, g: resnext_branch(c, s, g),), "how many, and in which order"),
     ],
     "squeeze_excitation": [
         ((Unshaped,), "must become (N, C, 1, 1)"),
         ((TwoAxesAtOnce,), "one axis at a time"),
+        ((Forgotten,), "Then write self.num_channels"),
+        ((with_fault("sum"),), "before the shortcut is added"),
+        ((with_fault("sum by the branch"),), "before the shortcut is added"),
+        ((with_fault("end by the branch"),), "before the shortcut is added"),
+        ((with_fault("squeezed early"),), "after the normalization"),
+        ((with_fault("batch"),), "Each image has its own scales"),
+        ((with_fault("batch, one axis"),), "Each image has its own scales"),
+        ((with_fault("channels"),), "axes 2 and 3"),
+        ((with_fault("divided"),), "// divides and rounds down"),
+        ((with_fault("None"),), "stands for the identity"),
+        ((with_fault("something else"),), "the sum with the shortcut"),
         ((Detached,), "hide what they touch"),
         ((WithoutNorm,), "A normalization is missing"),
         ((OneDense,), "never used"),
@@ -538,6 +695,17 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "biases_moved": [
         ((lambda net: net,), "still has its bias"),
         ((by_names,), "that follows directly"),
+        ((in_pairs(moved),), "an activation of its own"),
+        (
+            (in_pairs(moved, lambda layer: layer.act is None and layer.bias),),
+            "ask for the bias first",
+        ),
+        ((in_pairs(read_too_late),), "read before it is set to zero"),
+        ((in_pairs(left_in_place),), "counts twice"),
+        ((in_pairs(divided),), "not divided by"),
+        ((in_pairs(replaced),), "m - b, not -b"),
+        ((in_pairs(mostly_moved),), "Only a bias with a normalization directly behind it may go"),
+        ((emptied_in_pairs,), "no normalization directly behind it has to stay"),
         ((unguarded,), "leave it alone"),
         ((into_beta,), "beta and gamma have to stay"),
         ((convolutions_only,), "still has its bias"),
@@ -557,7 +725,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", lambda c: make_block(c, c, version=2)), "order"),
     ],
     "not_larger": [
-        (("a", deep_net), "count has them"),
+        (("a", deep_net), "count includes"),
         (("b", deep_net), "two convolutions"),
         (("c", deep_net), "the number of blocks is right"),
         (("d", two_in_turns), "Is one used twice"),
