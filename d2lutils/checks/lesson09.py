@@ -341,14 +341,14 @@ def _added(trial, which, function, calls, channels):
         "var from `sums` and dbeta, dgamma from `back_sums`.",
     ),
 )
-def only_sums(trial, local_sums, normalized, local_sums_back, backward):
-    """local_sums(X), normalized(X, sums, eps), local_sums_back(dY, X_hat), backward(dY, X_hat, sums,
-    back_sums, gamma, eps): the work of one device; sums are added over the devices."""
+def only_sums(trial, local_sums, normalize_part, local_sums_back, backward):
+    """local_sums(X), normalize_part(X, sums, eps), local_sums_back(dY, X_hat), backward(dY, X_hat,
+    sums, back_sums, gamma, eps): the work of one device; sums are added over the devices."""
     for C, counts in ((3, (2, 5, 1)), (5, (3, 3))):
-        _shared(trial, local_sums, normalized, local_sums_back, backward, C, counts)
+        _shared(trial, local_sums, normalize_part, local_sums_back, backward, C, counts)
 
 
-def _shared(trial, local_sums, normalized, local_sums_back, backward, C, counts, eps=0.2):
+def _shared(trial, local_sums, normalize_part, local_sums_back, backward, C, counts, eps=0.2):
     """Compare what devices with so many images compute with the results for the whole batch."""
     here = "devices with " + ", ".join(map(str, counts)) + " images"
     Xs = [trial.normal(n, C, 2, 3, mean=2 - 1.5 * i, std=1 + i) for i, n in enumerate(counts)]
@@ -390,7 +390,7 @@ def _shared(trial, local_sums, normalized, local_sums_back, backward, C, counts,
     ]
     hint = "mean and variance must be those of all images on all devices, computed from `sums`."
     many = len(counts)
-    found = whole(what, normalized, Xs, [sums] * many, [eps] * many)
+    found = whole(what, normalize_part, Xs, [sums] * many, [eps] * many)
     trial.equal(what, found, X_hat, hint, mistakes[: None if len(set(counts)) > 1 else -2])
 
     X_hats = [single(part) for part in numpy.split(X_hat, numpy.cumsum(counts)[:-1])]
@@ -706,12 +706,15 @@ def _small_net():
 )
 def clipped_sums(trial, hypothesis_b, function):
     """hypothesis_b: a letter; function(net, trainer, X, y, limit) -> the mean loss before the step."""
-    for n, limit in ((3, 0.02), (8, 0.2), (5, 100.0)):
+    for n, clips in ((3, True), (8, False)):
         X, y = trial.normal(n, 5), np.array(trial.rng.integers(0, 4, n), dtype="int64")
         net, ours = (trial.tie(trial.build(_small_net, like=X)) for _ in range(2))
         trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.5})
         before, (sums, loss) = _numbers_of(net), _summed_gradients(ours, X, y)
-        here = f"{n} images, limit {limit:g}"
+        mean = [g / n for g in sums]
+        ratios = numpy.concatenate([_size(g) / _size(w) for w, g in zip(before, mean)])
+        limit = float(numpy.median(ratios) if clips else 1.5 * ratios.max())
+        here = f"{n} images, {'half of the units are' if clips else 'no unit is'} clipped"
         trial.equal(
             f"{here}: the mean loss is returned",
             trial.call(function, net, trainer, X, y, limit, what="Your step"),
@@ -719,21 +722,17 @@ def clipped_sums(trial, hypothesis_b, function):
             "Return the mean of the images' losses, as the specimen does: one number.",
             [("That is the sum of the losses, not their mean.", n * loss)],
         )
-        mean = [g / n for g in sums]
         clipped, of_sum = (_clipped(before, gradient, limit) for gradient in (mean, sums))
         too_far = "The sum is clipped now. Units below the limit should move by the mean."
+        still = "The symptom is still there: the sum is clipped, and divided after that."
+        twice = "Divided twice: after .mean() nothing is left to divide, so trainer.step(1)."
         changes = [
             ("Nothing has moved: is trainer.step(...) missing?", [0 * g for g in sums]),
-            (
-                "Now the mean is divided once more: after .mean() nothing is left to divide, so "
-                "trainer.step(1).",
-                [g / n for g in clipped],
-            ),
+            (still, [g / n for g in of_sum]),
+            (twice, [g / n for g in clipped]),
             (too_far, of_sum),
+            *([("Nothing is clipped any more.", mean)] if clips else []),
         ]
-        if limit < 1:  # otherwise nothing is clipped
-            still = "The symptom is still there: the sum is clipped, and divided after that."
-            changes += [(still, [g / n for g in of_sum]), ("Nothing is clipped any more.", mean)]
         trial.equal(
             f"{here}: the step is that of the clipped gradient of the mean loss",
             _stepped(_numbers_of(net), [0 * g for g in sums]),
@@ -750,14 +749,15 @@ def _stepped(numbers, change, rate=0.5):
     return numpy.concatenate([(w - rate * g).ravel() for w, g in zip(numbers, change)])
 
 
+def _size(values):
+    """The length of each unit, at least 0.001."""
+    return numpy.maximum(numpy.linalg.norm(values.reshape(len(values), -1), axis=1), 1e-3)
+
+
 def _clipped(weights, gradients, limit):
     """The gradients, clipped for each unit."""
-    found = []
-    for w, g in zip(weights, gradients):
-        axes = tuple(range(1, w.ndim))
-        size, length = (numpy.sqrt((a**2).sum(axis=axes, keepdims=True)) for a in (w, g))
-        found.append(g * numpy.minimum(1, limit * numpy.maximum(size, 1e-3) / (length + 1e-9)))
-    return found
+    factors = [numpy.minimum(1, limit * _size(w) / _size(g)) for w, g in zip(weights, gradients)]
+    return [g * f.reshape(-1, *[1] * (g.ndim - 1)) for g, f in zip(gradients, factors)]
 
 
 def _numbers_of(net):

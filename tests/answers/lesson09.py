@@ -174,7 +174,7 @@ def _moments(sums):
     return m, mean, squares / m - np.square(mean)
 
 
-def normalized(X, sums, eps):
+def normalize_part(X, sums, eps):
     m, mean, var = _moments(sums)
     return (X - mean) / np.sqrt(var + eps)
 
@@ -502,6 +502,21 @@ class OverTheBatch(AlwaysTraining):
         return self.gamma.data() * normalize(X, (0, 2, 3)) + self.beta.data()
 
 
+class PerGroup(ByNormalize):
+    """A gamma and a beta for each group, as Gluon has it."""
+
+    def __init__(self, num_channels, num_groups):
+        super().__init__(num_groups, num_groups)
+
+    def forward(self, X):
+        gamma, beta = (
+            np.repeat(p.data(), X.shape[1] // self.num_groups, axis=1)
+            for p in (self.gamma, self.beta)
+        )
+        groups = X.reshape(X.shape[0], self.num_groups, -1)
+        return gamma * normalize(groups, (2,)).reshape(X.shape) + beta
+
+
 class Hidden(AlwaysTraining):
     def forward(self, X):
         groups = X.reshape(X.shape[0], self.num_groups, -1)
@@ -589,7 +604,7 @@ RIGHT = {
         (by_transposing, start_by_output),
     ],
     "only_sums": [
-        (local_sums, normalized, local_sums_back, backward),
+        (local_sums, normalize_part, local_sums_back, backward),
         (one_array, from_one_array, back_array, from_back_array),
         (merging_sums, from_numpy, numpy_back, from_numpy_back),
     ],
@@ -660,16 +675,19 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
             (local_sums, without_square, local_sums_back, backward),
             "Subtract the square of the mean",
         ),
-        ((lambda X: X, normalized, local_sums_back, backward), "send sums, not images"),
+        ((lambda X: X, normalize_part, local_sums_back, backward), "send sums, not images"),
         (
-            (lambda X: X.sum(axis=0), normalized, local_sums_back, backward),
+            (lambda X: X.sum(axis=0), normalize_part, local_sums_back, backward),
             "Two sums for each channel",
         ),
-        ((local_sums, normalized, local_sums_back, local_m), "on all devices"),
-        ((local_sums, normalized, local_sums_back, own_sums), "Each device uses its own two sums"),
-        ((local_sums, normalized, local_sums_back, without_gamma), "gamma is missing"),
+        ((local_sums, normalize_part, local_sums_back, local_m), "on all devices"),
         (
-            (local_sums, normalized, lambda dY, X_hat: (dY, X_hat), backward),
+            (local_sums, normalize_part, local_sums_back, own_sums),
+            "Each device uses its own two sums",
+        ),
+        ((local_sums, normalize_part, local_sums_back, without_gamma), "gamma is missing"),
+        (
+            (local_sums, normalize_part, lambda dY, X_hat: (dY, X_hat), backward),
             "send sums, not images",
         ),
     ],
@@ -704,6 +722,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", Specimen), "The symptom is still there"),
         (("c", StillTheSame), "The symptom is still there"),
         (("c", OverTheBatch), "The other images play no part"),
+        (("c", PerGroup), "as in the specimen"),
         (("c", Hidden), "is something hidden from autograd"),
         (("c", Unaffine), "gamma and beta have no effect"),
         (("c", WithoutBeta), "beta is missing"),
@@ -714,7 +733,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("c", stepping()), "the same images twice"),
         (("d", stepping(mean=False, divide=number)), "The symptom is still there"),
         (("d", stepping(mean=False)), "by the mean"),
-        (("d", stepping(divide=number)), "divided once more"),
+        (("d", stepping(divide=number)), "Divided twice"),
         (("d", stepping(clip=False)), "Nothing is clipped"),
         (("d", stepping(step=False)), "Nothing has moved"),
         (("d", stepping(result=lambda losses: losses.sum())), "sum of the losses"),
