@@ -5,7 +5,17 @@ answer; `summary("01")` lists the exercises that were right at least once since 
 answer, however wrong, makes a check raise an error.
 """
 
-from . import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08
+from . import (
+    lesson01,
+    lesson02,
+    lesson03,
+    lesson04,
+    lesson05,
+    lesson06,
+    lesson07,
+    lesson08,
+    lesson09,
+)
 from .engine import Exercise, hint
 
 LESSONS = {
@@ -17,6 +27,7 @@ LESSONS = {
     "06": lesson06,
     "07": lesson07,
     "08": lesson08,
+    "09": lesson09,
 }
 
 
