@@ -108,7 +108,7 @@ def load_parameters(net, path):
 
 
 def normalize(X, axes, eps=1e-5, center=True):
-    """Subtract the mean of X over `axes`, then divide by the root of the mean square, plus eps.
+    """Subtract the mean of X over `axes`, then divide by the root of (mean square + eps).
 
     X: an array of any shape; the result has the same. axes: a tuple. For images (N, C, H, W), batch
     normalization takes (0, 2, 3), layer normalization (1, 2, 3), instance normalization (2, 3).

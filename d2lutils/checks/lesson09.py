@@ -81,7 +81,7 @@ def who_shares(trial, means, sharing, unaware):
         unaware,
         480,
         "Without an argument it averages over the last axis alone. How many rows of 5 pixels are there?",
-        [(last, 8), (last, 96), (last, 200), ("So many numbers share one of the means.", 5)],
+        [(last, 8), (last, 96), (last, 200), ("That is how many numbers share one mean.", 5)],
     )
 
 
@@ -106,7 +106,7 @@ def _divided(x, eps, mean_square):
     hints=(
         "Forward: X / np.sqrt(np.square(X).mean(axis=-1, keepdims=True) + eps), times gamma. Backward: "
         "dY * gamma is the gradient with respect to X_hat. The root depends on every x of its row, with "
-        "derivative x_j / (n r).",
+        "derivative x_j / (F r).",
         "g = dY * gamma; dX = (g - X_hat * (g * X_hat).mean(axis=-1, keepdims=True)) / r. And dgamma is "
         "dY * X_hat, summed over all axes but the last: tuple(range(X.ndim - 1)).",
     ),
@@ -167,13 +167,13 @@ def rms_norm(trial, rms_norm, rms_norm_backward):
             f"backward, {here}: dX",
             found[0],
             dx,
-            "Write down r, its derivative x_j / (n r), and the two ways in which x_j reaches the loss: "
+            "Write down r, its derivative x_j / (F r), and the two ways in which x_j reaches the loss: "
             "through its own quotient, and through r in all quotients of its row.",
             [
                 ("This treats r as a constant. It depends on x.", g / r),
                 (
                     "That is the gradient of layer normalization. Without the subtraction of the mean "
-                    "its term goes too.",
+                    "that term goes too.",
                     (g - g.mean(axis=-1, keepdims=True) - x_hat * product) / r,
                 ),
                 ("gamma is missing: it multiplies dY first.", plain / r),
@@ -181,7 +181,7 @@ def rms_norm(trial, rms_norm, rms_norm_backward):
                 ("The second term is subtracted.", (g + x_hat * product) / r),
                 ("The mean of the products, not their sum.", (g - x_hat * n * product) / r),
                 ("The division by r is missing.", r * dx),
-                ("In the second term stands X_hat, not X.", (g - x * product) / r),
+                ("The second term contains X_hat, not X.", (g - x * product) / r),
                 ("Multiply the mean of the products by X_hat.", (g - product) / r),
             ],
         )
@@ -193,7 +193,7 @@ def rms_norm(trial, rms_norm, rms_norm_backward):
             [
                 ("X_hat, not X: gamma comes after the division.", (g_out * x).sum(all_axes[:-1])),
                 ("X_hat is missing: gamma multiplies it.", g_out.sum(axis=all_axes[:-1])),
-                ("dY alone: gamma does not appear in its own gradient.", scale * for_gamma),
+                ("Multiply X_hat by dY alone: gamma is not in its gradient.", scale * for_gamma),
                 ("The sum over all rows, not the mean.", for_gamma * n / x.size),
             ],
         )
@@ -207,7 +207,7 @@ def rms_norm(trial, rms_norm, rms_norm_backward):
     "Weight normalization, with a start from data",
     hints=(
         "The length of each row of v is np.sqrt(np.square(v).sum(axis=1, keepdims=True)). g has to "
-        "multiply the rows: g.reshape(-1, 1). For the start, compute t, what comes out with g = 1 and "
+        "multiply the rows: g.reshape(-1, 1). For the start, compute t, the output with g = 1 and "
         "bias = 0, and its mean and standard deviation over axis 0.",
         "output: w = g.reshape(-1, 1) * v / length, then np.dot(X, w.T) + bias. start: "
         "t = np.dot(X, (v / length).T), std = np.sqrt(np.square(t - t.mean(axis=0)).mean(axis=0)), "
@@ -237,7 +237,7 @@ def weight_norm(trial, output, start):
             ("A row is a unit: sum over axis 1.", column * rows / numpy.linalg.norm(rows, axis=0)),
             ("The length is the root of the sum of the squares.", column * direction / length),
             ("The sum of the squares, not their mean.", column * direction * inputs**0.5),
-            ("No mean is subtracted: that is weight standardization.", column * standardized),
+            ("Do not subtract a mean: that is weight standardization.", column * standardized),
         ]
         trial.equal(
             f"output, {here}: that of a dense layer with w = g v / |v|",
@@ -247,7 +247,10 @@ def weight_norm(trial, output, start):
             [
                 *((hint, x @ w.T + b) for hint, w in weights),
                 ("bias is missing: add it at the end.", x @ (column * direction).T),
-                ("Only the weights are normalized.", float64(g) * normalize(raw, (0,))[0] + b),
+                (
+                    "Only the weights are normalized, not the outputs.",
+                    float64(g) * normalize(raw, (0,))[0] + b,
+                ),
             ],
         )
         dw = float64(dY).T @ x
@@ -256,7 +259,7 @@ def weight_norm(trial, output, start):
         expected = float64(dY) @ (column * direction), dv, along[:, 0], float64(dY).sum(axis=0)
         found = trial.gradients(output, (X, v, g, bias), dY)
         for name, its, right in zip(("X", "v", "g", "bias"), found, expected):
-            constant = [("The length is a constant here. It depends on v.", column / length * dw)]
+            constant = [("The length is a constant here but depends on v.", column / length * dw)]
             mistakes = [(UNREACHED.format(name), 0 * right), *(constant if name == "v" else [])]
             what = f"output, {here}: autograd finds the gradient with respect to {name}"
             trial.equal(what, its, right, HIDDEN, mistakes)
@@ -271,10 +274,10 @@ def weight_norm(trial, output, start):
             what + "g",
             found[0],
             1 / std,
-            "With g = 1 and bias = 0 a unit puts out t. Which g gives it variance 1?",
+            "With g = 1 and bias = 0 a unit outputs t. Which g gives it variance 1?",
             [
-                ("One over it: g has to undo the standard deviation.", std),
-                ("The standard deviation, the root of the variance.", 1 / std**2),
+                ("Take one over it: g has to undo the standard deviation.", std),
+                ("Divide by the standard deviation, not the variance.", 1 / std**2),
                 ("t is what comes out with w = v / |v|, not with v.", 1 / raw.std(axis=0)),
                 (BIASED, 1 / (std * biased)),
                 ("That is bias. Return g first.", -mean / std),
@@ -284,10 +287,10 @@ def weight_norm(trial, output, start):
             what + "bias",
             found[1],
             -mean / std,
-            "With your g a unit puts out g t + bias. Which bias gives it mean 0?",
+            "With your g a unit outputs g t + bias. Which bias gives it mean 0?",
             [
                 ("The mean of g t, not of t: divide by std too.", -mean),
-                ("The sign: the mean has to go.", mean / std),
+                ("The sign is wrong: the bias has to remove the mean.", mean / std),
                 ("Multiply the mean by g, which is 1 / std.", -mean * std),
                 ("t is what comes out with w = v / |v|.", -raw.mean(axis=0) / std),
             ],
@@ -321,7 +324,7 @@ def _added(trial, which, function, calls, channels):
     trial.holds(
         f"{which}: no more than three numbers for each channel are sent",
         numbers <= 3 * channels,
-        "Two sums for each channel, and how many numbers each of them has: that is enough.",
+        "Two sums for each channel, and a count of its numbers, are enough.",
         f"{numbers} numbers, of shapes {shapes[0]}",
         f"at most {3 * channels} for {channels} channels",
     )
@@ -367,17 +370,17 @@ def _shared(trial, local_sums, normalize_part, local_sums_back, backward, C, cou
         return (x - per_channel(mean, x)) / numpy.sqrt(per_channel(var, x) + eps)
 
     sums = _added(trial, "local_sums", local_sums, [(X,) for X in Xs], C)
-    what = f"{here}: each of them normalizes by the whole batch"
+    what = f"{here}: each normalizes with the statistics of the whole batch"
     means, variances = (
         numpy.array([f(float64(X), axis=BATCH) for X in Xs]) for f in (numpy.mean, numpy.var)
     )
     alone = numpy.concatenate([normalize(X, BATCH, eps)[0] for X in Xs])
     mean, middle = (shares * means).sum(axis=0), means.mean(axis=0)
-    more = "A device with more images counts more: divide the sums of all by m of all."
+    more = "A device with more images counts more: divide the sums by m, both over all devices."
     mistakes = [
         ("Each device uses its own statistics. Use `sums`.", alone),
         (
-            "How far apart the devices' means are is left out.",
+            "This leaves out how far apart the devices' means are.",
             by(mean, (shares * variances).sum(0)),
         ),
         (
@@ -489,7 +492,7 @@ def _in_parts(trial, make, parts, sizes, norm):
             [
                 ("This is the whole batch, without parts.", norm.normalized(x)),
                 (
-                    "The rows of a part follow each other: first parts, then rows.",
+                    "The rows of a part follow each other: reshape to (parts, rows, C).",
                     norm.affine(mixed),
                 ),
                 ("num_parts is how many parts there are, not their size.", norm.affine(of_size)),
@@ -512,7 +515,7 @@ def _in_parts(trial, make, parts, sizes, norm):
         X = trial.normal(n, CHANNELS, mean=1)
         mistakes = [
             (
-                "The running variance is the average over the parts. It leaves out how far apart the "
+                "The running variance averages those of the parts. It leaves out how far apart the "
                 "means of the parts are: take the variance of the whole batch.",
                 norm.predict(X, var=within),
             ),
@@ -532,7 +535,7 @@ def _in_parts(trial, make, parts, sizes, norm):
     n = 3 * parts + 1
     said = trial.call(_attempt, layer, trial.normal(n, CHANNELS), context=autograd.train_mode)
     trial.holds(
-        f"{here}: {n} rows in training mode are a ValueError",
+        f"{here}: {n} rows in training mode raise a ValueError",
         said == "a ValueError",
         'In training mode, if len(X) % self.num_parts: raise ValueError("...").',
         said,
@@ -558,7 +561,7 @@ PROPERTY = {
     "d": "hides the brightness and the contrast of an image, together for the channels of a group",
     "e": "hides the brightness and the contrast of an image in each channel",
     "f": "normalizes the features of a single position",
-    "g": "normalizes weights and lets every difference between images pass",
+    "g": "normalizes weights and keeps every difference between images",
 }
 SITUATIONS = [  # the right letter, and a question for all others
     (
@@ -586,7 +589,11 @@ SITUATIONS = [  # the right letter, and a question for all others
         "words that come later.",
     ),
     ("e", "The contrast should be hidden in each channel by itself, one photograph at a time."),
-    ("g", "The images are no sample of all images, and a darker image must give another output."),
+    (
+        "g",
+        "Consecutive images are not a fair sample of all images, and a darker image must give another "
+        "output.",
+    ),
 ]
 
 
@@ -662,7 +669,7 @@ def group_modes(trial, hypothesis_a, layer_class):
                 f"{C} channels, {groups} group(s), {name}: each group has mean 0 and variance 1",
                 trial.forward(layer, X, context),
                 affine(X_hat, gamma, beta),
-                "In both modes the same: subtract the mean of each group of each image, divide by its "
+                "In both modes: subtract the mean of each group of each image, divide by its "
                 "standard deviation, then apply gamma and beta.",
                 [
                     (still, affine(float64(X), gamma, beta)),

@@ -48,7 +48,7 @@ def _images(num_train, size=32):
 
 
 def _epochs(net, train, test, epochs, **settings):
-    """What `fit` measured in each epoch; after a divergence nothing, the rest of the epochs."""
+    """What `fit` measured in each epoch; after a divergence, NaN for the rest of the epochs."""
     try:
         history = fit(net, train, test, num_epochs=epochs, verbose=False, **settings)
     except FloatingPointError as error:
@@ -305,7 +305,7 @@ def ghost_batches(images, epochs, seed, size):
 
 
 def _held_out(images):
-    """16x16 images of mean 0 and variance 1: four fifths to train on, a fifth to choose by, a test."""
+    """16x16 images, mean 0 and variance 1: four fifths for training, a fifth for choosing, the test."""
     (X, y), (X_test, y_test) = _images(images, 16)
     mean, std = X.asnumpy().mean(), X.asnumpy().std()
     X, first = (X - mean) / std, 4 * len(y) // 5
@@ -315,8 +315,9 @@ def _held_out(images):
 def batch_and_rate(images, epochs, seed, norm, batch_size, lr):
     """A plain net of 8 layers at batch sizes 2, 8 and 64, each at six learning rates.
 
-    Centred images, one cycle, momentum 0.9. A fifth of the training images is held out to choose
-    the rate by (val_accuracy). Renewed: with running statistics made anew from the training images.
+    Centred images, one cycle, momentum 0.9. A fifth of the training images is held out for
+    choosing the rate (val_accuracy). renewed_accuracy: with running statistics recalibrated on the
+    training images.
     """
     net = plain_net(8, width=8, norm=NORMS[norm])
     net.initialize(he())
@@ -383,7 +384,7 @@ def start_at_zero(net):
 def clip_adaptively(weight, gradient, limit, eps=1e-3):
     """Shorten the gradient of each unit to at most `limit` times the length of its weights.
 
-    weight, gradient: (units, ...). A unit whose weights are shorter than eps counts as eps.
+    weight, gradient: (units, ...). Weights shorter than eps count as having length eps.
     Source: Brock et al. 2021, section 4.
     """
     axes = tuple(range(1, weight.ndim))
@@ -393,10 +394,10 @@ def clip_adaptively(weight, gradient, limit, eps=1e-3):
 
 
 def without_norm(images, epochs, seed, depth, kind, lr):
-    """Residual nets of 20 and 44 layers: with BN, from He's or Fixup's start, with clipped gradients.
+    """Residual nets of 20 and 44 layers: BN, He's start without or with clipping, Fixup's start.
 
     Centred images, one cycle, momentum 0.9, batches of 32. A fifth of the training images is held
-    out to choose the rate by (val_accuracy). Clipping: adaptive, of all convolutions, limit 0.1.
+    out for choosing the rate (val_accuracy). Clipping is adaptive, for all convolutions, limit 0.1.
     """
     train, val, test = _held_out(images)
     net = cifar_resnet(depth, width=8) if kind == "batch" else unnormalized_resnet(depth, 8)
