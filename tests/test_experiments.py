@@ -539,7 +539,9 @@ def test_images_to_choose_by_are_nobody_elses(few):
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_statistics_are_renewed_after_the_last_epoch_of_batch_norm_only(few, norm, monkeypatch):
     renewed = []
-    monkeypatch.setattr(runs, "renew_statistics", lambda net, data: renewed.append(len(data[1])))
+    monkeypatch.setattr(
+        runs, "renew_statistics", lambda net, data, batch_size: renewed.append(len(data[1]))
+    )
     seed_everything(0)
     first, last = runs.batch_and_rate(100, 2, 7, norm, 8, 0.01)
     assert renewed == ([80] if norm == "batch" else [])

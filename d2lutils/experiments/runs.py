@@ -331,7 +331,7 @@ def batch_and_rate(images, epochs, seed, norm, batch_size, lr):
     if math.isfinite(rows[-1]["train_loss"]):
         rows[-1]["test_accuracy"] = evaluate(net, test)[1]
         if norm == "batch":
-            renew_statistics(net, train)
+            renew_statistics(net, train, batch_size=64)
         rows[-1]["renewed_accuracy"] = evaluate(net, test)[1]
     return rows
 
