@@ -561,7 +561,7 @@ PROPERTY = {
     "d": "hides the brightness and the contrast of an image, together for the channels of a group",
     "e": "hides the brightness and the contrast of an image in each channel",
     "f": "normalizes the features of a single position",
-    "g": "normalizes weights and keeps every difference between images",
+    "g": "normalizes weights and by itself hides no difference between images",
 }
 SITUATIONS = [  # the right letter, and a question for all others
     (
