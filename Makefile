@@ -6,6 +6,7 @@ PLATFORMS := x86_64-manylinux_2_28 aarch64-manylinux_2_28 x86_64-apple-darwin
 THREADS := 1
 LAB :=
 UPGRADE :=
+COV :=
 LESSONS := $(wildcard notebooks/*.ipynb)
 NB := $(LESSONS) $(wildcard notebooks/solutions/*.ipynb notebooks/exercises/*.ipynb)
 
@@ -46,7 +47,7 @@ lab: $(READY)  ## open the course in JupyterLab
 test: test-units test-notebooks  ## run every test, the notebooks included
 
 test-units: $(READY)
-	$(UNWATCHED) MPLBACKEND=agg OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal --cov
+	$(UNWATCHED) MPLBACKEND=agg OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal $(COV)
 
 test-notebooks: $(READY)
 	$(UNWATCHED) OMP_NUM_THREADS=$(THREADS) $(BIN)/pytest $(NB) --timeout=900 -W default \
