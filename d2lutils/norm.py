@@ -107,6 +107,19 @@ def load_parameters(net, path):
         p.set_data(values[name].reshape(p.shape))
 
 
+def normalize(X, axes, eps=1e-5, center=True):
+    """Subtract the mean of X over `axes`, then divide by the root of (mean square + eps).
+
+    X: an array of any shape; the result has the same. axes: a tuple. For images (N, C, H, W), batch
+    normalization takes (0, 2, 3), layer normalization (1, 2, 3), instance normalization (2, 3).
+    With center=False the mean stays, as in RMS normalization (Zhang & Sennrich 2019).
+    """
+    if center:
+        X = X - X.mean(axis=axes, keepdims=True)
+    mean_square = np.square(X).mean(axis=axes, keepdims=True)  # of centred numbers: the variance
+    return X / np.sqrt(mean_square + eps)
+
+
 class GroupNorm(nn.Block):
     """Normalize groups of channels within each image (N, C, H, W); with one group, layer norm.
 

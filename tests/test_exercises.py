@@ -13,7 +13,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted(p for p in (ROOT / "notebooks").glob("*_*.ipynb") if "01" <= p.name[:2] <= "10")
-LESSONS = [p for p in LESSONS if p.name[:2] != "09"]
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=[path.stem for path in LESSONS])
 
 

@@ -12,6 +12,7 @@ from d2lutils.experiments import __main__ as command
 from d2lutils.experiments import recording, runs
 from d2lutils.experiments.recording import Experiment
 from d2lutils.experiments.runs import EXPERIMENTS, NORMS
+from d2lutils.families import cifar_resnet
 from d2lutils.nets import he
 from d2lutils.norm import GroupNorm, Noise, make_norm
 from d2lutils.resnet import plain_net
@@ -271,6 +272,8 @@ COLUMNS = {name: TRAIN + TEST for name in EXPERIMENTS} | {
     "effective_rate": [*TRAIN, "length", "degrees"],
     "swing": FIVE_WAYS,
     "swing_rates": FIVE_WAYS,
+    "batch_and_rate": [*TRAIN, "val_accuracy", "test_accuracy", "renewed_accuracy"],
+    "without_norm": ["train_loss", "val_accuracy", "test_accuracy"],
 }
 
 
@@ -521,6 +524,110 @@ def test_the_size_of_ghost_batches_matters_to_normalization_alone(few, monkeypat
     monkeypatch.setitem(NORMS, "batch", None)
     small, large = losses()
     assert small == pytest.approx(large, rel=1e-5)
+
+
+def test_images_to_choose_by_are_nobody_elses(few):
+    train, val, test = runs._held_out(100)
+    assert [len(y) for _, y in (train, val, test)] == [80, 20, 60]
+    together = np.concatenate([train[0], val[0]])
+    assert abs(together.mean().item()) < 1e-4 and abs(together.std().item() - 1) < 1e-4
+    (X, y), _ = runs._images(100, 16)
+    assert (np.concatenate([train[1], val[1]]) == y).all()
+    assert numpy.corrcoef(together.asnumpy().ravel(), X.asnumpy().ravel())[0, 1] > 0.9999
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_statistics_are_renewed_after_the_last_epoch_of_batch_norm_only(few, norm, monkeypatch):
+    renewed = []
+    monkeypatch.setattr(
+        runs, "renew_statistics", lambda net, data, batch_size: renewed.append(len(data[1]))
+    )
+    seed_everything(0)
+    first, last = runs.batch_and_rate(100, 2, 7, norm, 8, 0.01)
+    assert renewed == ([80] if norm == "batch" else [])
+    assert math.isnan(first["test_accuracy"]) and math.isfinite(last["test_accuracy"])
+    assert last["renewed_accuracy"] == last["test_accuracy"]  # nothing was renewed here
+
+
+@pytest.mark.parametrize("depth", [8, 20])
+def test_a_careful_start_passes_the_images_on_and_gives_equal_scores(depth):
+    net, X = made(runs.unnormalized_resnet(depth, 8), 4, 1, 16, 16)
+    net.initialize(he(), force_reinit=True)
+    blocks = layers_in(net, runs.UnnormalizedBlock)
+    before = [block.body[0].weight.data().copy() for block in blocks]
+    runs.start_at_zero(net)
+    assert (net(X) == 0).all()
+    Y = net[1](net[0](X))
+    for old, block in zip(before, blocks):
+        assert (block(Y) == (block.shortcut(Y) if block.shortcut else Y)).all()
+        Y = block(Y)
+        ratio = old / block.body[0].weight.data()
+        assert numpy.abs(ratio.asnumpy() - len(blocks) ** 0.5).max() < 1e-3
+    assert len(blocks) == (depth - 2) // 2 and Y.shape == (4, 32, 4, 4)
+
+
+@pytest.mark.parametrize("depth", [8, 20])
+def test_without_normalization_the_layers_are_the_same(depth):
+    net, _ = made(runs.unnormalized_resnet(depth, 8), 2, 1, 16, 16)
+    with_norm, _ = made(cifar_resnet(depth, width=8), 2, 1, 16, 16)
+    shapes = [
+        [p.shape for p in model.collect_params(".*weight").values()] for model in (net, with_norm)
+    ]
+    assert shapes[0] == shapes[1] and not layers_in(net, nn.BatchNorm)
+
+
+def test_a_gradient_is_clipped_unit_by_unit():
+    rng = numpy.random.default_rng(0)
+    weight, gradient = rng.normal(size=(5, 2, 3, 3)), rng.normal(size=(5, 2, 3, 3))
+    weight[0] = 0  # counts as 1e-3
+    gradient[1] *= 1e-3  # short enough
+    gradient[2] = 0
+    found = runs.clip_adaptively(np.array(weight), np.array(gradient), 0.1).asnumpy()
+    for w, g, clipped in zip(weight, gradient, found):
+        most = 0.1 * max(numpy.linalg.norm(w), 1e-3)
+        length = numpy.linalg.norm(g)
+        expected = g if length <= most else g * most / length
+        assert numpy.abs(clipped - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["batch", "he", "he, clipped", "fixup"])
+def test_only_what_is_asked_for_is_clipped_and_started_with_care(few, kind, monkeypatch):
+    calls = {"clip": [], "start": 0}
+
+    def clip(weight, gradient, limit):
+        calls["clip"].append(weight.ndim)
+        return gradient
+
+    def start(net):
+        calls["start"] += 1
+
+    monkeypatch.setattr(runs, "clip_adaptively", clip)
+    monkeypatch.setattr(runs, "start_at_zero", start)
+    seed_everything(0)
+    runs.without_norm(80, 1, 7, 8, kind, 0.01)  # two steps of 32
+    assert calls["start"] == ("fixup" in kind)
+    assert calls["clip"] == ([4] * 7 * 2 if "clipped" in kind else [])
+
+
+def test_without_clipping_it_is_the_training_of_fit(few):
+    seed_everything(0)
+    [row] = runs.without_norm(80, 1, 7, 8, "he", 0.01)
+    seed_everything(0)
+    net = runs.unnormalized_resnet(8, 8)
+    net.initialize(he())
+    train, _, test = runs._held_out(80)
+    net(train[0][:2])
+    settings = {"seed": [7, 0], "lr": 0.01, "batch_size": 32, "verbose": False}
+    history = fit(net, train, test, num_epochs=1, **settings)
+    assert row["train_loss"] == pytest.approx(history.train_loss[0], rel=1e-3)
+    assert row["test_accuracy"] == pytest.approx(history.test_accuracy[0], abs=0.04)
+
+
+def test_a_net_that_diverged_without_norm_gives_nothing(few, monkeypatch):
+    seed_everything(0)
+    rows = runs.without_norm(100, 3, 7, 8, "he", 1e6)
+    assert len(rows) == 3 and all(list(row) == COLUMNS["without_norm"] for row in rows)
+    assert all(math.isnan(value) for value in rows[-1].values())
 
 
 @pytest.mark.parametrize("network", ["LeNet", "BN-LeNet", "ResNet-18", "DenseNet"])

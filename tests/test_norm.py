@@ -1,7 +1,7 @@
 """`batch_norm`, its gradient and its layer against NumPy, autograd, finite differences and Gluon."""
 
 from d2lutils import BatchNorm, batch_norm, batch_norm_backward, lenet
-from d2lutils.norm import GroupNorm, load_parameters, make_norm
+from d2lutils.norm import GroupNorm, load_parameters, make_norm, normalize
 
 import mxnet as mx
 import numpy
@@ -417,6 +417,41 @@ def test_it_prints_what_it_is():
     net.add(BatchNorm(6, num_dims=4), BatchNorm(84, num_dims=2, momentum=0.5))
     assert "(0): BatchNorm(6, num_dims=4, eps=1e-05, momentum=0.9)" in str(net)
     assert "(1): BatchNorm(84, num_dims=2, eps=1e-05, momentum=0.5)" in str(net)
+
+
+# --- any axes ---
+
+AXES = [(0, 2, 3), (1, 2, 3), (2, 3), (3,)]
+
+
+@pytest.mark.parametrize("axes", AXES)
+@given(images, seeds, st.booleans())
+def test_numbers_that_share_a_mean_are_normalized_together(axes, shape, seed, center):
+    X = numpy.random.default_rng(seed).normal(1, 2, shape)
+    expected, kept = numpy.empty_like(X), [a for a in range(4) if a not in axes]
+    for index in numpy.ndindex(*(shape[a] for a in kept)):
+        group = [slice(None)] * 4
+        for axis, i in zip(kept, index):
+            group[axis] = i
+        values = X[tuple(group)]
+        values = values - values.mean() if center else values
+        expected[tuple(group)] = values / numpy.sqrt((values**2).mean() + EPS)
+    (Y,) = arrays(X)
+    assert close(normalize(Y, axes, EPS, center), expected, 1e-7) and (Y.asnumpy() == X).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_over_images_and_positions_it_is_batch_norm_with_its_gradient(shape):
+    X, *_ = draw(shape)
+    ones, zeros = numpy.ones(broadcast(shape)), numpy.zeros(broadcast(shape))
+    dY = numpy.random.default_rng(1).normal(size=shape)
+    (ours,) = arrays(X)
+    ours.attach_grad()
+    with autograd.record():
+        Y = normalize(ours, (0, *range(2, len(shape))))
+    Y.backward(*arrays(dY))
+    assert close(Y, run(X, ones, zeros, zeros, ones)[0])
+    assert close(ours.grad, by_autograd(dY, X, ones, zeros)[0], 1e-8)
 
 
 # --- files of either layer ---

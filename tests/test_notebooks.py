@@ -35,6 +35,7 @@ BUILT = {
     "06_test_accuracy": {"renew_statistics"},
     "07_fast_on_a_cpu": {"seconds", "median_ratio", "milliseconds_by_operator"},
     "08_the_families": {"branch", "BlockV1", "BlockV2", "ZeroPadding", "residual_net", "dense_net"},
+    "09_beyond_batches": {"normalize", "start_at_zero", "clip_adaptively"},
     "10_from_training_to_use": {"to_graph", "to_net", "fold_batch_norm"},
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]

@@ -14,6 +14,7 @@ from . import (
     lesson06,
     lesson07,
     lesson08,
+    lesson09,
     lesson10,
 )
 from .engine import Exercise, hint
@@ -27,6 +28,7 @@ LESSONS = {
     "06": lesson06,
     "07": lesson07,
     "08": lesson08,
+    "09": lesson09,
     "10": lesson10,
 }
 

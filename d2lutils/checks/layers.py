@@ -35,7 +35,7 @@ BATCHES = (  # rows, mean, standard deviation, and the hint if all batches befor
         5,
         3,
         "In training mode, subtract the batch's own mean, divide by the root of its variance plus "
-        "epsilon, then apply gamma and beta. The specimen does that right.",
+        "epsilon, then apply gamma and beta.",
     ),
     (
         16,
@@ -183,7 +183,7 @@ def trained(trial, layer_class, from_zero="The running variance must start at on
                 *norm.drifted(X),
             ],
         )
-    _set_gamma_and_beta(trial, layer, norm)
+    set_gamma_and_beta(trial, layer, norm)
     trial.equal(
         "in prediction mode gamma scales and beta shifts, channel by channel",
         trial.forward(layer, X),
@@ -218,7 +218,7 @@ def trained(trial, layer_class, from_zero="The running variance must start at on
     return layer, norm, X
 
 
-def _set_gamma_and_beta(trial, layer, norm):
+def set_gamma_and_beta(trial, layer, norm):
     """Give a layer and its `Norm` the same random gamma and beta; raise Wrong if it has none."""
     gammas, betas, others = [], [], []
     for parameter, kind, shape in trial.parameters(layer):

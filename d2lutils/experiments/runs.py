@@ -5,12 +5,12 @@ import math
 from collections import deque
 
 import numpy
-from mxnet import autograd, gluon, init
+from mxnet import autograd, gluon, init, np
 from mxnet.gluon import nn
 
 from ..data import batches, fashion_mnist, half_size
 from ..densenet import densenet
-from ..families import cifar_resnet
+from ..families import ZeroPadding, cifar_resnet
 from ..lenet import lenet
 from ..nets import he, normalize_once, sequential
 from ..norm import GroupNorm, Noise
@@ -48,7 +48,7 @@ def _images(num_train, size=32):
 
 
 def _epochs(net, train, test, epochs, **settings):
-    """What `fit` measured in each epoch; after a divergence nothing, the rest of the epochs."""
+    """What `fit` measured in each epoch; after a divergence, NaN for the rest of the epochs."""
     try:
         history = fit(net, train, test, num_epochs=epochs, verbose=False, **settings)
     except FloatingPointError as error:
@@ -304,6 +304,137 @@ def ghost_batches(images, epochs, seed, size):
     return rows
 
 
+def _held_out(images):
+    """16x16 images, mean 0 and variance 1: four fifths for training, a fifth for choosing, the test."""
+    (X, y), (X_test, y_test) = _images(images, 16)
+    mean, std = X.asnumpy().mean(), X.asnumpy().std()
+    X, first = (X - mean) / std, 4 * len(y) // 5
+    return (X[:first], y[:first]), (X[first:], y[first:]), ((X_test - mean) / std, y_test)
+
+
+def batch_and_rate(images, epochs, seed, norm, batch_size, lr):
+    """A plain net of 8 layers at batch sizes 2, 8 and 64, each at six learning rates.
+
+    Centred images, one cycle, momentum 0.9. A fifth of the training images is held out for
+    choosing the rate (val_accuracy). renewed_accuracy: with running statistics recalibrated on the
+    training images.
+    """
+    net = plain_net(8, width=8, norm=NORMS[norm])
+    net.initialize(he())
+    train, val, test = _held_out(images)
+    settings = {"seed": seed, "lr": lr, "batch_size": batch_size}
+    rows = _epochs(net, train, val, epochs, **settings)
+    for row in rows:  # measured once, after the last epoch
+        row["val_accuracy"] = row.pop("test_accuracy")
+        del row["test_loss"]
+        row |= {"test_accuracy": math.nan, "renewed_accuracy": math.nan}
+    if math.isfinite(rows[-1]["train_loss"]):
+        rows[-1]["test_accuracy"] = evaluate(net, test)[1]
+        if norm == "batch":
+            renew_statistics(net, train, batch_size=64)
+        rows[-1]["renewed_accuracy"] = evaluate(net, test)[1]
+    return rows
+
+
+class UnnormalizedBlock(nn.HybridBlock):
+    """A residual block without normalization: two convolutions with biases, and shortcut A.
+
+    (N, C, H, W) -> (N, num_channels, H / strides, W / strides).
+    """
+
+    def __init__(self, num_channels, strides=1):
+        super().__init__()
+        self.body = sequential(
+            nn.Conv2D(num_channels, 3, strides, padding=1),
+            nn.Activation("relu"),
+            nn.Conv2D(num_channels, 3, padding=1),
+        )
+        self.shortcut = ZeroPadding(times=2, strides=2) if strides == 2 else None
+
+    def hybrid_forward(self, F, X):
+        return F.npx.relu(self.body(X) + (self.shortcut(X) if self.shortcut else X))
+
+
+def unnormalized_resnet(depth, width):
+    """`cifar_resnet(depth, width=width)` without normalization, and with biases instead."""
+    n = (depth - 2) // 6
+    net = sequential(nn.Conv2D(width, 3, padding=1), nn.Activation("relu"))
+    for i in range(3 * n):
+        strides = 2 if i in (n, 2 * n) else 1  # half the size, twice the channels
+        net.add(UnnormalizedBlock(width * 2 ** (i // n), strides))
+    net.add(nn.GlobalAvgPool2D(), nn.Dense(10))
+    return net
+
+
+def start_at_zero(net):
+    """Change He initialization as Fixup does, in an initialized `unnormalized_resnet`.
+
+    The last convolution of each block and the last layer become zero. The first convolution of each
+    block is divided by the square root of the number of blocks. Call the net on an input first.
+    Source: Zhang et al. 2019, section 3, rules 1 and 2, for blocks of two layers.
+    """
+    blocks = [layer for layer in net if isinstance(layer, UnnormalizedBlock)]
+    for block in blocks:
+        first, last = block.body[0], block.body[-1]
+        first.weight.set_data(first.weight.data() / len(blocks) ** 0.5)
+        last.weight.set_data(np.zeros(last.weight.shape))
+    net[-1].weight.set_data(np.zeros(net[-1].weight.shape))
+
+
+def clip_adaptively(weight, gradient, limit, eps=1e-3):
+    """Shorten the gradient of each unit to at most `limit` times the length of its weights.
+
+    weight, gradient: (units, ...). Weights shorter than eps count as having length eps.
+    Source: Brock et al. 2021, section 4.
+    """
+    axes = tuple(range(1, weight.ndim))
+    most = limit * np.maximum(np.sqrt(np.square(weight).sum(axis=axes, keepdims=True)), eps)
+    length = np.sqrt(np.square(gradient).sum(axis=axes, keepdims=True))
+    return gradient * np.minimum(1, most / np.maximum(length, 1e-6))
+
+
+def without_norm(images, epochs, seed, depth, kind, lr):
+    """Residual nets of 20 and 44 layers: BN, He's start without or with clipping, Fixup's start.
+
+    Centred images, one cycle, momentum 0.9, batches of 32. A fifth of the training images is held
+    out for choosing the rate (val_accuracy). Clipping is adaptive, for all convolutions, limit 0.1.
+    """
+    train, val, test = _held_out(images)
+    net = cifar_resnet(depth, width=8) if kind == "batch" else unnormalized_resnet(depth, 8)
+    net.initialize(he())
+    net(train[0][:2])  # the weights exist from here on
+    if "fixup" in kind:
+        start_at_zero(net)
+    net.hybridize()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"momentum": 0.9})
+    convolutions = [p for p in net.collect_params().values() if len(p.shape) == 4]
+    clipped = convolutions if "clipped" in kind else []
+    loss_function, rows = gluon.loss.SoftmaxCrossEntropyLoss(), []
+    steps_per_epoch = max(1, len(train[1]) // 32)
+    for epoch in range(epochs):
+        losses = []
+        for step, (X, y) in enumerate(batches(train, 32, [seed, epoch], drop_last=True), start=1):
+            done = (epoch + step / steps_per_epoch) / epochs
+            trainer.set_learning_rate(learning_rate("one-cycle", lr, done))
+            with autograd.record():
+                loss = loss_function(net(X), y).mean()
+            loss.backward()
+            for p in clipped:
+                p.grad()[:] = clip_adaptively(p.data(), p.grad(), 0.1)
+            trainer.step(1)  # the loss is a mean already
+            losses.append(loss.item())
+        row = {"train_loss": float(numpy.mean(losses))}
+        try:
+            row |= {"val_accuracy": evaluate(net, val)[1], "test_accuracy": evaluate(net, test)[1]}
+        except FloatingPointError:
+            row["train_loss"] = math.nan
+        if not math.isfinite(row["train_loss"]):
+            lost = dict.fromkeys(["train_loss", "val_accuracy", "test_accuracy"], math.nan)
+            return rows + [lost] * (epochs - epoch)
+        rows.append(row)
+    return rows
+
+
 def networks(images, epochs, seed, network, recipe):
     """The four networks with the course's recipe and with the book's.
 
@@ -421,6 +552,25 @@ EXPERIMENTS = {
         effective_rate, grid(decay=[0.0, 0.001, 0.01]), images=5120, epochs=10
     ),
     "ghost_batches": Experiment(ghost_batches, grid(size=[16, 64, 256]), images=2560, epochs=30),
+    "batch_and_rate": Experiment(
+        batch_and_rate,
+        grid(
+            norm=["none", "batch", "layer", "group"],
+            batch_size=[2, 8, 64],
+            lr=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3],
+        ),
+        images=5120,
+        epochs=2,
+    ),
+    "without_norm": Experiment(
+        without_norm,
+        grid(
+            depth=[20, 44],
+            kind=["batch", "he", "he, clipped", "fixup"],
+            lr=[0.01, 0.03, 0.1, 0.3, 1.0],
+        ),
+        images=5120,
+    ),
     "networks": Experiment(
         networks,
         grid(network=["LeNet", "BN-LeNet", "ResNet-18", "DenseNet"], recipe=["course", "book"]),
