@@ -19,7 +19,7 @@ from d2lutils.resnet import Residual, resnet18, small_resnet
 
 import numpy
 import pytest
-from mxnet import autograd, init, np
+from mxnet import init, np
 from mxnet.gluon.model_zoo import vision
 
 
@@ -204,40 +204,7 @@ def test_a_small_stem_keeps_the_size():
             net(np.zeros((1, 3, 32, 32)))
 
 
-# --- what the names promise ---
-
-FAMILY = {
-    "resnet": lambda **how: resnet(18, num_classes=10, **how),
-    "bottlenecks": lambda **how: resnet(50, num_classes=10, **how),
-    "cifar_resnet": lambda **how: cifar_resnet(8, width=4, **how),
-    "cifar bottlenecks": lambda **how: cifar_resnet(11, width=4, bottleneck=True, **how),
-}
-NETS = {
-    **{f"{name} v{v}": lambda make=make, v=v: make(version=v) for name, make in FAMILY.items() for v in (1, 2)},
-    "densenet": lambda: densenet(121, num_classes=10, stem="small"),
-    "densenet_bc": lambda: densenet_bc(16, 4),
-    "plain densenet": lambda: densenet_bc(10, 4, bottleneck=False, compression=1),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_compiled_or_not_it_is_the_same_network(name):
-    net, Y = made(NETS[name](), 3, 1, 32, 32)
-    assert Y.shape == (3, 10)
-    X = np.random.normal(size=(2, 1, 32, 32))
-    Y = net(X)
-    net.hybridize(static_alloc=True, static_shape=True)
-    assert np.abs(net(X) - Y).max() < 1e-4 * np.abs(Y).max()
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_every_parameter_gets_a_gradient(name):
-    net, _ = made(NETS[name](), 2, 1, 32, 32)
-    with autograd.record():
-        loss = (net(np.random.normal(size=(2, 1, 32, 32))) ** 2).sum()
-    loss.backward()
-    trained = [p for p in net.collect_params().values() if p.grad_req != "null"]
-    assert [p.name for p in trained if np.abs(p.grad()).max() == 0] == []
+# --- what the names promise; tests/test_networks.py has more of these networks ---
 
 
 def test_the_nets_of_the_course_are_members():

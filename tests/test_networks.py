@@ -1,5 +1,7 @@
 """LeNet, ResNet and DenseNet: shapes, parameters counted by formula, and what makes each of them."""
 
+from functools import partial
+
 import d2lutils
 from d2lutils import (
     BatchNorm,
@@ -7,6 +9,7 @@ from d2lutils import (
     Residual,
     conv_block,
     densenet,
+    families,
     lenet,
     resnet18,
     small_resnet,
@@ -63,7 +66,19 @@ NETS = {
     "small_resnet": lambda: small_resnet(8, width=4),
     "plain": lambda: small_resnet(8, width=4, shortcut=False),
     "densenet": densenet,
+    "densenet121": lambda: families.densenet(121, num_classes=10, stem="small"),
+    "densenet_bc": lambda: families.densenet_bc(16, 4),
+    "plain densenet": lambda: families.densenet_bc(10, 4, bottleneck=False, compression=1),
 }
+for version in (1, 2):
+    NETS |= {
+        f"resnet v{version}": partial(families.resnet, 18, version, num_classes=10),
+        f"bottlenecks v{version}": partial(families.resnet, 50, version, num_classes=10),
+        f"cifar_resnet v{version}": partial(families.cifar_resnet, 8, version, width=4),
+        f"cifar bottlenecks v{version}": partial(
+            families.cifar_resnet, 11, version, width=4, bottleneck=True
+        ),
+    }
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -31,6 +31,13 @@ def _numbers(trial, what, result, number, hint):
     return found
 
 
+def _here(sizes, seen, right, near):
+    """The call whose numbers are furthest from the right ones, or nothing when all are near."""
+    apart = numpy.abs(numpy.subtract(seen, right)).max(axis=1)
+    worst = int(apart.argmax())
+    return ", here function({}, {}, {})".format(*sizes[worst]) if apart[worst] > near else ""
+
+
 # --- 8.1 ---
 
 
@@ -228,9 +235,7 @@ def shortcuts_counted(trial, function):
         ("The argument width has no effect.", lambda d, w, v: _projections(d, 16, v)),
         ("The first stage keeps the stem's channels: no projection there in B.", _three_in_b),
     ]
-    worst = int(numpy.abs(numpy.subtract(seen, right)).max(axis=1).argmax())
-    if numpy.abs(numpy.subtract(seen[worst], right[worst])).max() > 0.5:
-        what += ", here function({}, {}, {})".format(*sizes[worst])
+    what += _here(sizes, seen, right, 0.5)
     trial.equal(
         what,
         seen,
@@ -610,9 +615,7 @@ def channels_on_the_way(trial, function, limit):
     ]
     right = [_on_the_way(*size) for size in sizes]
     what = parts
-    worst = int(numpy.abs(numpy.subtract(seen, right)).max(axis=1).argmax())
-    if numpy.abs(numpy.subtract(seen[worst], right[worst])).max() > 0.1:
-        what += ", here function({}, {}, {})".format(*sizes[worst])
+    what += _here(sizes, seen, right, 0.1)
     trial.equal(
         what,
         seen,
