@@ -293,6 +293,47 @@ def families():
     yield lesson, "lose less", *at_1
 
 
+def batch_and_rate():
+    keys, lesson, about = ("norm", "batch_size", "lr"), "09_beyond_batches", ABOUT["batch_and_rate"]
+    held_out = 1 - final("batch_and_rate", "val_accuracy", *keys, lost=0.1).mean()
+    best = held_out.groupby(["norm", "batch_size"]).idxmin()
+    sizes, rates = (sorted({setting[key] for setting in about["settings"]}) for key in keys[1:])
+    val, seeds = about["images"] // 5, about["seeds"]
+    train = about["images"] - val
+    cost = len(rates), rates[0], rates[-1], about["epochs"], train, seeds, val
+    steps = [about["epochs"] * train // size for size in sizes]
+    yield lesson, "separate the two", *sizes, *cost, 0.9, *steps
+
+    accuracy = final("batch_and_rate", "test_accuracy", *keys, lost=0.1)
+    error = {key: 1 - accuracy.get_group(best[key]).to_numpy() for key in best.index}
+    small = sizes[0]
+    ahead = int((error["none", small] < error["batch", small]).sum())
+    text = [f"{error[norm, small].mean():.3f}" for norm in ("batch", "group", "none")]
+    slow = [f"{held_out[norm, small, rates[0]]:.3f}" for norm in ("batch", "group")]
+    assert ahead == 1  # "with one seed of the five"
+    yield (
+        lesson,
+        "with its best rate",
+        small,
+        *text[:2],
+        seeds,
+        text[2],
+        rates[0],
+        *slow,
+        *sizes[1:],
+    )
+    recalibrated = final("batch_and_rate", "renewed_accuracy", *keys, lost=0.1)
+    change = [
+        abs((1 - recalibrated.get_group(best["batch", size]) - error["batch", size]).mean())
+        for size in sizes
+    ]
+    assert max(change) < 0.0015, change  # "by 0.001 or less"
+    for norm in ("none", "layer", "group"):
+        assert error[norm, small].mean() == min(error[norm, size].mean() for size in sizes), norm
+    pair = [f"{error['batch', size].mean():.3f}" for size in sizes[:2]]
+    yield lesson, "cost it something", pair[0], small, pair[1], sizes[1]
+
+
 def networks():
     accuracy = final("networks", "test_accuracy", "network", "recipe")
     about = ABOUT["networks"]
@@ -394,6 +435,7 @@ EXPERIMENTS = (
     noise_controls,
     effective_rate,
     ghost_batches,
+    batch_and_rate,
     networks,
     swing,
     swing_rates,
