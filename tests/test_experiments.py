@@ -590,12 +590,12 @@ def test_a_gradient_is_clipped_unit_by_unit():
         assert numpy.abs(clipped - expected).max() < 1e-6
 
 
-@pytest.mark.parametrize("kind", ["batch", "he", "he, clipped", "fixup"])
+@pytest.mark.parametrize("kind", ["batch", "he", "he, limit 0.1", "he, limit 0.01", "fixup"])
 def test_only_what_is_asked_for_is_clipped_and_started_with_care(few, kind, monkeypatch):
     calls = {"clip": [], "start": 0}
 
     def clip(weight, gradient, limit):
-        calls["clip"].append(weight.ndim)
+        calls["clip"].append((weight.ndim, limit))
         return gradient
 
     def start(net):
@@ -606,7 +606,8 @@ def test_only_what_is_asked_for_is_clipped_and_started_with_care(few, kind, monk
     seed_everything(0)
     runs.without_norm(80, 1, 7, 8, kind, 0.01)  # two steps of 32
     assert calls["start"] == ("fixup" in kind)
-    assert calls["clip"] == ([4] * 7 * 2 if "clipped" in kind else [])
+    limit = kind.split(" limit ")[1:]
+    assert calls["clip"] == ([(4, float(limit[0]))] * 7 * 2 if limit else [])
 
 
 def test_without_clipping_it_is_the_training_of_fit(few):

@@ -397,7 +397,8 @@ def without_norm(images, epochs, seed, depth, kind, lr):
     """Residual nets of 20 and 44 layers: BN, He's start without or with clipping, Fixup's start.
 
     Centred images, one cycle, momentum 0.9, batches of 32. A fifth of the training images is held
-    out for choosing the rate (val_accuracy). Clipping is adaptive, for all convolutions, limit 0.1.
+    out for choosing the rate (val_accuracy). With a limit, the gradients of all convolutions are
+    clipped adaptively.
     """
     train, val, test = _held_out(images)
     net = cifar_resnet(depth, width=8) if kind == "batch" else unnormalized_resnet(depth, 8)
@@ -408,7 +409,8 @@ def without_norm(images, epochs, seed, depth, kind, lr):
     net.hybridize()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"momentum": 0.9})
     convolutions = [p for p in net.collect_params().values() if len(p.shape) == 4]
-    clipped = convolutions if "clipped" in kind else []
+    _, clipping, limit = kind.partition(", limit ")
+    clipped = convolutions if clipping else []
     loss_function, rows = gluon.loss.SoftmaxCrossEntropyLoss(), []
     steps_per_epoch = max(1, len(train[1]) // 32)
     for epoch in range(epochs):
@@ -420,7 +422,7 @@ def without_norm(images, epochs, seed, depth, kind, lr):
                 loss = loss_function(net(X), y).mean()
             loss.backward()
             for p in clipped:
-                p.grad()[:] = clip_adaptively(p.data(), p.grad(), 0.1)
+                p.grad()[:] = clip_adaptively(p.data(), p.grad(), float(limit))
             trainer.step(1)  # the loss is a mean already
             losses.append(loss.item())
         row = {"train_loss": float(numpy.mean(losses))}
@@ -564,10 +566,11 @@ EXPERIMENTS = {
     ),
     "without_norm": Experiment(
         without_norm,
-        grid(
+        grid(depth=[20, 44], kind=["batch", "fixup"], lr=[0.01, 0.03, 0.1, 0.3, 1.0])
+        + grid(
             depth=[20, 44],
-            kind=["batch", "he", "he, clipped", "fixup"],
-            lr=[0.01, 0.03, 0.1, 0.3, 1.0],
+            kind=["he", "he, limit 0.1", "he, limit 0.01"],
+            lr=[0.001, 0.003, 0.01, 0.03, 0.1],
         ),
         images=5120,
     ),
