@@ -34,7 +34,7 @@ LEAKS := COURSE_FULL OMP_% GOMP_% KMP_% MXNET_% PYTEST_% COVERAGE_% GIT_%
 UNWATCHED := env $(addprefix -u ,$(filter $(LEAKS),$(.VARIABLES))) JUPYTER_NO_CONFIG=1
 
 .NOTPARALLEL:
-.PHONY: help lab test test-units test-notebooks test-order test-matrix notebooks full bare bench lint lock upgrade
+.PHONY: help lab test test-units test-notebooks test-order test-matrix notebooks full bare bench onnx lint lock upgrade
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -75,6 +75,12 @@ bare:  ## try the README's commands and the Dockerfile on a bare Debian (needs r
 
 bench: $(READY) benchmarks/.venv/.ready  ## measure speed and memory beside other ways, into benchmarks/RESULTS.md (hours)
 	$(BIN)/python benchmarks
+
+onnx: $(READY)  ## install what notebook 10 needs to write ONNX files
+	$(BIN)/python -c 'import tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
+	  print(*groups["onnx"], sep="\n")' > .venv/onnx.txt
+	if $(BIN)/python -c 'import pip'; then $(BIN)/python tools/install.py --requirement .venv/onnx.txt; \
+	  else uv pip install --python .venv --requirement .venv/onnx.txt; fi
 
 lint: $(READY)  ## check style and format of code and notebooks
 	$(BIN)/ruff check

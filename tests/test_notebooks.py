@@ -2,7 +2,6 @@
 
 import ast
 import re
-import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -333,17 +332,9 @@ def test_notebook_07_teaches_the_steps_that_are_measured():
         assert steps[step] == without, f"{step} differs between notebook 07 and layers.py"
 
 
-def test_notebook_10_names_the_packages_of_its_group():
-    """They are not locked, and a learner may do without them."""
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    wanted = " ".join(f'"{name}"' if "<" in name else name for name in groups["onnx"])
-    texts = [cell.source for cell in cells(ROOT / "notebooks/10_from_training_to_use.ipynb")]
-    assert any(f"pip install {wanted}\n" in text for text in texts)
-
-
 def test_notebook_10_was_executed_where_onnx_is():
     texts = strings(outputs(ROOT / "notebooks/10_from_training_to_use.ipynb"))
-    cure = "install the group onnx before you execute it, so that its output shows the export"
+    cure = "`make onnx` before you execute it, so that its output shows the export"
     assert any(text.startswith("onnx 1.") for text in texts), cure
 
 

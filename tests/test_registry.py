@@ -139,6 +139,12 @@ def test_the_set_up_gives_the_locked_versions(checkout, tmp_path, later, install
     assert found == locked()
     assert brought == pip or pip == "newest" and brought
 
+    if installer in ("23.0.1", "uv"):  # what notebook 10 exports, another program must read
+        run("make", "-o", ".venv/.ready", "onnx", cwd=checkout)
+        tests = [ROOT / "tests/test_use.py", "-k", "exported", "-n0", "-p", "no:cacheprovider"]
+        said = run(environment / "bin/python", "-m", "pytest", *tests, cwd=ROOT)
+        assert "passed" in said and "skipped" not in said, said
+
     # Left to itself, the same installer takes the newer release: the test would have seen it.
     command = [environment / "bin/python", "-m", "pip"] if pip else [uv(), "pip"]
     options = [] if pip else ["--python", environment]
