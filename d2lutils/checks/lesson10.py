@@ -34,6 +34,7 @@ BATCHES = [
     ("`left` is what may be left, not what has to be gone.", lambda m, left: _batches(m, 1 - left)),
     ("The argument left has no effect.", lambda m, left: _batches(m, 0.01)),
 ]
+FEWER = "So many batches are enough, but fewer are enough too. Look for the smallest k."
 
 
 @exercise(
@@ -55,8 +56,9 @@ def batches_until(trial, by_hand, in_pytorch, function):
         ("0.9 is the weight of the old value, so one batch leaves 90 % of it.", 2),
         ("The number is whole.", math.log(0.01) / math.log(0.9)),
     ]
-    hint = "0.9 ** k has to be at most 0.01. Try values of k between 30 and 60."
     what = "batches until at most 1 % is left, momentum 0.9"
+    hint = "0.9 ** k has to be at most 0.01. Try values of k between 30 and 60."
+    hint = FEWER if trial.number(what, by_hand) > 44 else hint
     trial.equal(what, by_hand, 44, hint, mistakes, secret=True, tolerance=1e-6)
     mistakes = [
         ("PyTorch's momentum is the weight of the new value: 99 % stays after each batch.", 1),
@@ -64,8 +66,9 @@ def batches_until(trial, by_hand, in_pytorch, function):
         ("That is for PyTorch's default, 0.1. Here it is 0.01.", 44),
         ("The number is whole.", math.log(0.01) / math.log(0.99)),
     ]
-    hint = "PyTorch's momentum is the weight of the new value. What is that of the old one?"
     what = "the same with PyTorch's momentum 0.01"
+    hint = "PyTorch's momentum is the weight of the new value. What is that of the old one?"
+    hint = FEWER if trial.number(what, in_pytorch) > 459 else hint
     trial.equal(what, in_pytorch, 459, hint, mistakes, secret=True, tolerance=1e-6)
 
     what, sizes, seen = "batches for other momenta and shares", [], []
@@ -323,10 +326,15 @@ def integers(trial, to_int8, best_range):
                 "A number outside of the range comes back at the other end: clip before astype('int8').",
                 numpy.rint(steps).astype("int64").astype("int8"),
             ),
+            (
+                "An int8 holds nothing above 127: numbers wrap around. Clip first, and convert to "
+                "int8 last.",
+                numpy.clip(numpy.rint(steps).astype("int64").astype("int8"), -127, 127),
+            ),
             ("astype drops the decimals: round first.", numpy.trunc(numpy.clip(steps, -127, 127))),
             ("The factor is 127 / r.", numpy.clip(numpy.rint(steps * 128 / 127), -127, 127)),
             ("The smallest integer is -127, not -128.", numpy.clip(numpy.rint(steps), -128, 127)),
-            ("These are the numbers that the integers stand for.", right * r / 127),
+            ("These are the numbers that the integers represent.", right * r / 127),
             ("Numbers outside of the range have to be clipped.", numpy.rint(steps)),
             ("r should become 127: the factor is 127 / r.", _int8(x, 127**2 / r)),
         ]
@@ -349,6 +357,10 @@ def integers(trial, to_int8, best_range):
                 min(ranges, key=partial(_error, x, power=1)),
             ),
             ("The range comes first, then the number.", (numpy.abs(x) > best).sum()),
+            (
+                "This is a position in the list: return the range itself.",
+                list(ranges).index(best),
+            ),
         ]
         hint = "For each range: the mean of the squares of to_int8(x, r) * r / 127 - x."
         trial.equal("the best range", found[0], best, hint, mistakes, tolerance=1e-4)
@@ -555,17 +567,23 @@ def _not_moved(x, y):
         "Draw two whole numbers for each image. Put the image into the middle of a larger image of "
         "zeros, and cut out a window of the old size, at a place that depends on the two numbers.",
         "wide = np.pad(X, ((0, 0), (0, 0), (most, most), (most, most))). For each image i: r, d = "
-        "numpy.random.randint(0, 2 * most + 1, size=2), then wide[i, :, d:d + H, r:r + W]. Put them "
-        "together with np.stack.",
+        "numpy.random.randint(0, 2 * most + 1, size=2), then wide[i, :, d:d + H, r:r + W]. A window "
+        "that begins at most leaves the image where it was. Put the windows together with np.stack.",
     ),
 )
 def moved_at_random(trial, function):
     """function(X, most) -> images of the same shape, each moved by its own random number of pixels."""
+    pieces = ("get_with_shape", "same shape", "inhomogeneous", "broadcast")
+    hints = {
+        "randint": "The call is numpy.random.randint(low, high, size=...), with whole numbers.",
+        "slice indices": "A number of MXNet is no index: draw with numpy.random, not with np.random.",
+    } | dict.fromkeys(
+        pieces,
+        "Two shapes do not fit. The images of this check are not 32x32, and not square: take H and W "
+        "from X.shape.",
+    )
     for most, (C, H, W) in ((1, (1, 5, 6)), (3, (2, 6, 5))):
         X = trial.uniform(240, C, H, W, low=0.2, high=1.0)
-        hints = {
-            "randint": "The call is numpy.random.randint(low, high, size=...), with whole numbers."
-        }
         Y, again = (
             trial.array("the moved images", trial.call(function, X, most, hints=hints), X.shape)
             for _ in range(2)
@@ -622,6 +640,9 @@ def _output(graph, weights, X):
     return net(X)
 
 
+NOTHING_LEFT = "A folded network has no statistics left that could be renewed."
+
+
 @exercise(
     "10.7a",
     "Zoo: renewed, and no better",
@@ -631,7 +652,10 @@ def _output(graph, weights, X):
         "First renew_statistics(net, data, batch_size=16), then fold_batch_norm(*to_graph(net)).",
     ),
     options={
-        "a": (False, "Forty batches leave 1.5 % of the old statistics, which is little enough."),
+        "a": (
+            False,
+            "0.9 ** 120 is 0.000003, so almost nothing of the old statistics would be left.",
+        ),
         "b": (False, "fold_batch_norm reads eps from the graph, for each layer."),
         "c": (False, "to_graph copies all parameters, and the running statistics are among them."),
         "d": (
@@ -656,7 +680,7 @@ def renewed_for_export(trial, hypothesis_a, for_export):
         norm.running_var.set_data(trial.uniform(*norm.gamma.shape, low=0.1, high=0.3))
     stale = float64(net(X[:64]))
     data = X, np.zeros(len(X))
-    result = trial.call(for_export, net, data)
+    result = trial.call(for_export, net, data, hints={"is not iterable": NOTHING_LEFT})
     pair = isinstance(result, tuple | list) and len(result) == 2
     if not pair or not all(isinstance(part, Mapping) for part in result):
         raise Wrong(
@@ -671,10 +695,11 @@ def renewed_for_export(trial, hypothesis_a, for_export):
     trial.holds(
         "the output is that of a network with renewed statistics",
         error <= 0.03 * stale_error,
-        "The symptom is still there: the statistics in the graph are the old ones."
+        f"The symptom is still there: the statistics in the graph are the old ones. {NOTHING_LEFT}"
         if numpy.abs(Y - stale).max() <= 0.03 * stale_error
         else "Part of the old statistics is still in the output. Did all batches of 16 images pass "
-        "through the network in training mode? Are both normalizations renewed?",
+        "through the network in training mode? Larger batches would be fewer, and so renew less. Are "
+        "both normalizations renewed?",
         f"off by {error / stale_error:.0%} of the error of old statistics",
         "at most 3%",
     )
@@ -708,7 +733,7 @@ RANGES = [
 
 @exercise(
     "10.7b",
-    "Zoo: one image more",
+    "Zoo: one more image",
     hints=(
         "With 641 images and batches of 64, how many images are in the last batch? What is in found "
         "after it?",

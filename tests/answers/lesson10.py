@@ -3,7 +3,7 @@
 import math
 import random
 
-from d2lutils.graph import fold_batch_norm, to_graph
+from d2lutils.graph import fold_batch_norm, to_graph, to_net
 from d2lutils.training import renew_statistics
 
 import numpy
@@ -165,6 +165,10 @@ def wrapped(x, r):
     return numpy.rint(x * 127 / r).astype("int64").astype("int8")
 
 
+def clipped_last(x, r):
+    return numpy.clip(numpy.rint(x * 127 / r).astype("int8"), -127, 127)
+
+
 def truncated(x, r):
     return numpy.clip(x * 127 / r, -127, 127).astype("int8")
 
@@ -172,6 +176,12 @@ def truncated(x, r):
 def absolute(x, ranges):
     r = min(ranges, key=lambda r: abs(to_int8(x, r) * (r / 127) - x).mean())
     return r, (abs(x) > r).sum()
+
+
+def position(x, ranges):
+    errors = [((to_int8(x, r) * (r / 127) - x) ** 2).mean() for r in ranges]
+    r = int(numpy.argmin(errors))
+    return r, (abs(x) > ranges[r]).sum()
 
 
 # --- 10.5 ---
@@ -316,6 +326,34 @@ def edges(X, most):
     return np.array([wide[i, :, d : d + H, r : r + W] for i, (r, d) in enumerate(places)])
 
 
+def of_32(xp, join):
+    """Windows of 32x32 pixels, whatever the size of the images."""
+
+    def function(X, most):
+        sides = (most, most)
+        wide = xp.pad(X if xp is np else X.asnumpy(), ((0, 0), (0, 0), sides, sides))
+        places = numpy.random.randint(0, 2 * most + 1, size=(len(X), 2)).tolist()
+        return join([wide[i, :, d : d + 32, r : r + 32] for i, (r, d) in enumerate(places)])
+
+    return function
+
+
+def filled_32(X, most):
+    Y = np.zeros_like(X)
+    wide = np.pad(X, ((0, 0), (0, 0), (most, most), (most, most)))
+    places = numpy.random.randint(0, 2 * most + 1, size=(len(X), 2)).tolist()
+    for i, (r, d) in enumerate(places):
+        Y[i] = wide[i, :, d : d + 32, r : r + 32]
+    return Y
+
+
+def by_mxnet(X, most):
+    H, W = X.shape[2:]
+    wide = np.pad(X, ((0, 0), (0, 0), (most, most), (most, most)))
+    places = np.random.randint(0, 2 * most + 1, size=(len(X), 2))
+    return np.stack([wide[i, :, d : d + H, r : r + W] for i, (r, d) in enumerate(places)])
+
+
 def both_alike(most):
     r = random.randint(-most, most)
     return r, r
@@ -356,9 +394,24 @@ def as_before(net, data):
     return graph, weights
 
 
-def ten_batches(net, data):
-    renew_statistics(net, data, batch_size=128)
-    return fold_batch_norm(*to_graph(net))
+def in_batches_of(batch_size):
+    def function(net, data):
+        renew_statistics(net, data, batch_size=batch_size)
+        return fold_batch_norm(*to_graph(net))
+
+    return function
+
+
+def folded_first(net, data):
+    folded = to_net(*fold_batch_norm(*to_graph(net)))
+    renew_statistics(folded, data, batch_size=16)
+    return to_graph(folded)
+
+
+def folded_and_saved_first(net, data):
+    graph, weights = fold_batch_norm(*to_graph(net))
+    renew_statistics(to_net(graph, weights), data, batch_size=16)
+    return graph, weights
 
 
 def unfolded(net, data):
@@ -450,10 +503,12 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     "batches_until": [
         ((43, 459, counted), "a little more than 1 %"),
         ((40, 459, counted), "1.5 % is left"),
-        ((50, 459, counted), "Try values of k"),
+        ((30, 459, counted), "Try values of k"),
+        ((45, 459, counted), "Look for the smallest k"),
         ((44, 44, counted), "PyTorch's default"),
         ((44, 1, counted), "weight of the new value"),
-        ((44, 500, counted), "What is that of the old one"),
+        ((44, 300, counted), "What is that of the old one"),
+        ((44, 460, counted), "Look for the smallest k"),
         ((44, 459, lambda m, left: counted(m, left) - 1), "round up, not down"),
         (
             (44, 459, lambda m, left: next(k for k in range(1, 10**4) if m**k < left)),
@@ -495,12 +550,14 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
     ],
     "integers": [
         ((wrapped, best_range), "comes back at the other end"),
+        ((clipped_last, best_range), "convert to int8 last"),
         ((truncated, best_range), "drops the decimals"),
         ((lambda x, r: to_int8(x, r).astype("float32"), best_range), "astype('int8')"),
-        ((lambda x, r: to_int8(x, r) * r / 127, best_range), "that the integers stand for"),
+        ((lambda x, r: to_int8(x, r) * r / 127, best_range), "that the integers represent"),
         ((lambda x, r: to_int8(x, 1.1 * r), best_range), "Multiply by 127 / r"),
         ((lambda x, r: to_int8(x, r * 127 / 128), best_range), "The factor is 127 / r"),
         ((to_int8, absolute), "Square the errors"),
+        ((to_int8, position), "a position in the list"),
         ((to_int8, lambda x, ranges: (max(ranges), 0)), "largest range clips"),
         ((to_int8, lambda x, ranges: best_range(x, ranges)[::-1]), "The range comes first"),
         ((to_int8, lambda x, ranges: best_range(x, ranges)[0]), "return r, clipped"),
@@ -542,6 +599,11 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((all_alike_moved,), "moved alike"),
         ((turned_round,), "must not come in on the other"),
         ((edges,), "with zeros where nothing was"),
+        ((of_32(np, np.stack),), "from X.shape"),
+        ((of_32(numpy, numpy.stack),), "from X.shape"),
+        ((of_32(numpy, np.array),), "from X.shape"),
+        ((filled_32,), "from X.shape"),
+        ((by_mxnet,), "draw with numpy.random"),
         ((seeded,), "Two calls gave the same"),
         ((lambda X, most: moved_at_random(X, most + 1),), "The numbers go from -1 to 1"),
         ((lambda X, most: 0.5 * moved_at_random(X, most),), "Its lightness"),
@@ -563,12 +625,15 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((lambda X, most: numpy.random.randint(-most, most, shape=len(X)),), "size=..."),
     ],
     "renewed_for_export": [
-        (("a", for_export), "leave 1.5 %"),
+        (("a", for_export), "0.9 ** 120"),
         (("b", for_export), "reads eps from the graph"),
         (("c", for_export), "copies all parameters"),
         (("d", as_before), "The symptom is still there"),
         (("d", lambda net, data: fold_batch_norm(*to_graph(net))), "The symptom is still there"),
-        (("d", ten_batches), "all batches of 16"),
+        (("d", folded_first), "no statistics left"),
+        (("d", folded_and_saved_first), "no statistics left"),
+        (("d", in_batches_of(128)), "all batches of 16"),
+        (("d", in_batches_of(64)), "Larger batches would be fewer"),
         (("d", half), "Are both normalizations renewed"),
         (("d", unfolded), "still there. Fold them"),
         (("d", lambda net, data: for_export(net, data)[0]), "return graph, weights"),
