@@ -10,7 +10,7 @@ from mxnet.gluon import Block, nn
 
 from ..nets import sequential
 from . import layers
-from .engine import Unanswered, Wrong, by_position, described, exercise
+from .engine import CLOSE, Unanswered, Wrong, by_position, described, exercise
 from .layers import (
     CHANNELS,
     CONTEXTS,
@@ -61,8 +61,8 @@ SHARING = {
         "for each row of pixels, 8 * 12 * 5.",
     ),
 )
-def who_shares(trial, means, sharing, unaware):
-    """means, sharing: five numbers each; unaware: the number of means of nn.LayerNorm()."""
+def who_shares(trial, means, sharing, layer_norm_means):
+    """means, sharing: five numbers each; layer_norm_means: how many nn.LayerNorm() computes."""
     product = "Means times numbers that share one must give 8 * 12 * 5 * 5 = 2,400."
     swapped = "`means` is how many means there are, `sharing` is how many numbers share one."
     tables = {"means": (means, MEANS, SHARING), "numbers share one": (sharing, SHARING, MEANS)}
@@ -78,7 +78,7 @@ def who_shares(trial, means, sharing, unaware):
     _count(
         trial,
         "nn.LayerNorm() on images: how many means",
-        unaware,
+        layer_norm_means,
         480,
         "Without an argument it averages over the last axis alone. How many rows of 5 pixels are there?",
         [(last, 8), (last, 96), (last, 200), ("That is how many numbers share one mean.", 5)],
@@ -134,12 +134,17 @@ def rms_norm(trial, rms_norm, rms_norm_backward):
             f"forward, {here}",
             trial.call(rms_norm, X, gamma, eps, hints=axes_hint),
             scale * x_hat,
-            "Divide each row by the root of its mean square plus eps, then multiply by gamma.",
+            "eps belongs under the root: divide by the root of (mean square + eps). Take the mean "
+            "square over the last axis only. Then multiply by gamma.",
             [
                 ("gamma is missing: multiply by it.", x_hat),
                 ("The mean stays: this is layer normalization.", scale * centred),
                 ("This is the standard deviation, not the root mean square.", scale * x / std),
                 (NO_ROOT.replace("variance", "mean square"), scale * x / r**2),
+                (
+                    "eps belongs under the root: sqrt(mean square + eps), not sqrt(mean square) + eps.",
+                    scale * x / (_root_mean_square(x, 0) + eps),
+                ),
                 (
                     "Add eps to the mean square, under the root.",
                     scale * x / _root_mean_square(x, 0),
@@ -149,6 +154,7 @@ def rms_norm(trial, rms_norm, rms_norm_backward):
                     by(n * squares.mean(-1, keepdims=True)),
                 ),
                 ("Over the last axis only.", by(squares.mean(axis=all_axes[1:], keepdims=True))),
+                ("Axis 1 is not always the last axis.", by(squares.mean(axis=1, keepdims=True))),
                 ("No average may cross examples: the last axis only.", by(squares.mean())),
             ],
         )
@@ -204,7 +210,7 @@ def rms_norm(trial, rms_norm, rms_norm_backward):
 
 @exercise(
     "9.3",
-    "Weight normalization, with a start from data",
+    "Weight normalization, initialized from data",
     hints=(
         "The length of each row of v is np.sqrt(np.square(v).sum(axis=1, keepdims=True)). g has to "
         "multiply the rows: g.reshape(-1, 1). For the start, compute t, the output with g = 1 and "
@@ -280,6 +286,10 @@ def weight_norm(trial, output, start):
                 ("Divide by the standard deviation, not the variance.", 1 / std**2),
                 ("t is what comes out with w = v / |v|, not with v.", 1 / raw.std(axis=0)),
                 (BIASED, 1 / (std * biased)),
+                (
+                    "Each unit has its own standard deviation: over axis 0 only.",
+                    numpy.full(units, 1 / t.std()),
+                ),
                 ("That is bias. Return g first.", -mean / std),
             ],
         )
@@ -298,6 +308,17 @@ def weight_norm(trial, output, start):
 
 
 # --- 9.4 ---
+
+SHAPES = {
+    "broadcast": "Which two shapes meet here? With keepdims=True a sum over (0, 2, 3) has the shape "
+    "(1, C, 1, 1). Without it, the shape is (C,), and the sum has to be reshaped.",
+}
+COUNT = "A channel has images times positions numbers: X.size // X.shape[1]."
+NEGATIVE = f"Is the variance negative? Both means are sums divided by the same m. {COUNT}"
+UNWEIGHTED = (
+    "The devices have different numbers of images, so the mean of their means is not the mean of "
+    "all, whatever you divide by. Send sums, and how many numbers were added up."
+)
 
 
 def _added(trial, which, function, calls, channels):
@@ -332,6 +353,13 @@ def _added(trial, which, function, calls, channels):
     return tuple(total) if isinstance(result, tuple | list) else total[0]
 
 
+def _sent(sums, values):
+    """Whether these values, one for each channel, are among what was sent."""
+    parts = map(float64, sums if isinstance(sums, tuple) else (sums,))
+    rows = [part.reshape(-1, values.size) for part in parts if part.size % values.size == 0]
+    return any(numpy.allclose(row, values, rtol=CLOSE, atol=CLOSE) for part in rows for row in part)
+
+
 @exercise(
     "9.4",
     "Only sums travel",
@@ -354,8 +382,9 @@ def only_sums(trial, local_sums, normalize_part, local_sums_back, backward):
 def _shared(trial, local_sums, normalize_part, local_sums_back, backward, C, counts, eps=0.2):
     """Compare what devices with so many images compute with the results for the whole batch."""
     here = "devices with " + ", ".join(map(str, counts)) + " images"
-    Xs = [trial.normal(n, C, 2, 3, mean=2 - 1.5 * i, std=1 + i) for i, n in enumerate(counts)]
-    dYs = [trial.normal(n, C, 2, 3, mean=0.5 - i) for i, n in enumerate(counts)]
+    size = C, 2, 4  # the width is not C: an array of shape (C,) must not fit the last axis
+    Xs = [trial.normal(n, *size, mean=2 - 1.5 * i, std=1 + i) for i, n in enumerate(counts)]
+    dYs = [trial.normal(n, *size, mean=0.5 - i) for i, n in enumerate(counts)]
     gamma = trial.factors(1, C, 1, 1)
     x, dy = (numpy.concatenate([float64(part) for part in parts]) for parts in (Xs, dYs))
     m, shares = x.size // C, numpy.array(counts)[:, None] / sum(counts)
@@ -363,8 +392,13 @@ def _shared(trial, local_sums, normalize_part, local_sums_back, backward, C, cou
 
     def whole(what, function, *arguments):
         """The results of all devices in one array. arguments: for each device a tuple."""
-        results = [trial.call(function, *its) for its in zip(*arguments)]
-        return numpy.concatenate([trial.array(what, Y, X.shape) for Y, X in zip(results, Xs)])
+        results = [trial.call(function, *its, hints=SHAPES) for its in zip(*arguments)]
+        try:
+            return numpy.concatenate([trial.array(what, Y, X.shape) for Y, X in zip(results, Xs)])
+        except Wrong as wrong:
+            if "NaN" in str(wrong.seen):
+                wrong.hint = NEGATIVE
+            raise
 
     def by(mean, var):
         return (x - per_channel(mean, x)) / numpy.sqrt(per_channel(var, x) + eps)
@@ -391,7 +425,13 @@ def _shared(trial, local_sums, normalize_part, local_sums_back, backward, C, cou
         (more, by(middle, (variances + means**2).mean(axis=0) - middle**2)),
         (more, by(middle, variances.mean(axis=0))),
     ]
+    for wrong_m in (x.size, len(x)):
+        its_mean, its_square = (power.sum(axis=BATCH) / wrong_m for power in (x, x**2))
+        if (its_square - its_mean**2 + eps > 0).all():  # otherwise the result is NaN
+            mistakes.insert(0, (COUNT, by(its_mean, its_square - its_mean**2)))
     hint = "mean and variance must be those of all images on all devices, computed from `sums`."
+    if _sent(sums, means.sum(axis=0)):
+        hint = UNWEIGHTED
     many = len(counts)
     found = whole(what, normalize_part, Xs, [sums] * many, [eps] * many)
     trial.equal(what, found, X_hat, hint, mistakes[: None if len(set(counts)) > 1 else -2])
@@ -424,6 +464,21 @@ def _shared(trial, local_sums, normalize_part, local_sums_back, backward, C, cou
 # --- 9.5 ---
 
 NO_PARTS = "In prediction mode there are no parts, and any number of rows is allowed."
+REFUSED = "This is prediction mode, where there are no parts: test the number of rows in training mode only."
+BY_BASE = "With BatchNorm as the base class, super().forward(X) moves them."
+ONE_PART = (  # pieces of the hints for any batch normalization, and the hints for a layer in parts
+    (
+        layers.BATCHES[0][-1],
+        "With one part, the part is the whole batch: subtract its mean, divide by the root of its "
+        "variance plus eps, then apply gamma and beta. If you reshape: is the shape (num_parts, "
+        "N / num_parts, C), and is the mean taken over axis 1? num_parts is how many parts there are.",
+    ),
+    (
+        "The running statistics do not change",
+        f"The running statistics do not change in training mode. {BY_BASE} Otherwise write into the "
+        "arrays of the parameters, with [:] = or set_data. (Under pause(), is_training() is False.)",
+    ),
+)
 GHOST_HINTS = {
     "Cannot reshape": NO_PARTS,
     "equal division": NO_PARTS,
@@ -453,7 +508,14 @@ def ghost_layer(trial, layer_class):
     def one_part(num_features):
         return its(num_features, 1)
 
-    layers.kept(trial, one_part, *layers.trained(trial, one_part))
+    try:
+        layer, norm, X = layers.trained(trial, one_part)
+    except Wrong as wrong:
+        for piece, hint in ONE_PART:
+            if piece in str(wrong.hint):
+                wrong.hint = hint
+        raise
+    layers.kept(trial, one_part, layer, norm, X)
     for parts, sizes, settings in ((2, (6, 8, 10), ()), (3, (12, 15), (0.5, 0.6))):
 
         def made(num_features, num_parts, settings=settings):
@@ -468,12 +530,17 @@ def _parts(x, parts, eps):
     return X_hat.reshape(x.shape), numpy.broadcast_to(std, (parts, len(x) // parts, CHANNELS))
 
 
+def _predicted(trial, layer, X):
+    what = "The forward pass of your block"
+    return trial.call(layer, X, what=what, hint=REFUSED, hints=GHOST_HINTS)
+
+
 def _in_parts(trial, make, parts, sizes, norm):
     """Compare training steps on batches of some sizes, and predictions after them."""
     layer, here = trial.build(make, CHANNELS, parts, hints=GHOST_HINTS), f"{parts} parts"
     if norm.eps != EPS:
         here += f", eps={norm.eps}, momentum={norm.momentum}"
-    trial.forward(layer, trial.normal(5, CHANNELS), hints=GHOST_HINTS)
+    _predicted(trial, layer, trial.normal(5, CHANNELS))
     set_gamma_and_beta(trial, layer, norm)
     within, in_turn = norm.var, copy.copy(norm)
     for n in sizes:
@@ -520,13 +587,13 @@ def _in_parts(trial, make, parts, sizes, norm):
                 norm.predict(X, var=within),
             ),
             ("One update a step, with the whole batch, not one for each part.", in_turn.predict(X)),
-            *norm.unmoved(X, "With parts, the running statistics do not change in training."),
+            *norm.unmoved(X, f"With parts, the running statistics do not change. {BY_BASE}"),
         ]
         if n % parts == 0:
             mistakes += [(NO_PARTS, norm.affine(_parts(X, parts, norm.eps)[0]))]
         trial.equal(
             f"{here}: prediction mode uses the running statistics, for {n} rows",
-            trial.forward(layer, X, hints=GHOST_HINTS),
+            _predicted(trial, layer, X),
             norm.predict(X),
             "Each training step moves the running mean and variance once, with the mean and variance "
             "of the whole batch, by the layer's momentum; prediction uses the layer's eps.",
@@ -625,6 +692,11 @@ def which_one(trial, choices):
 
 # --- the zoo ---
 
+NO_GRADIENT = {
+    "_NoGradient": "MXNet cannot differentiate this: no gradient goes through the running mean and "
+    "variance. Let npx.batch_norm compute the statistics itself.",
+}
+
 
 @exercise(
     "9.7a",
@@ -680,7 +752,7 @@ def group_modes(trial, hypothesis_a, layer_class):
                     *unscaled(X_hat, gamma, beta)[:3],
                 ],
             )
-        step = trial.step(layer, X, dY)
+        step = trial.step(layer, X, dY, NO_GRADIENT)
         g = (per_channel(gamma, X) * float64(dY)).reshape(rows.shape)
         dX = of_batch_norm(g, rows, std, (2,)).reshape(X.shape)
         found = [step.dX, step.gradients["gamma", (C,)][0], step.gradients["beta", (C,)][0]]

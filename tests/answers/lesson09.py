@@ -59,6 +59,19 @@ def over_all_but_batch(X, gamma, eps):
     return gamma * normalize(X, tuple(range(1, X.ndim)), eps, center=False)
 
 
+def root_plus_eps(X, gamma, eps):
+    return gamma * X / (np.sqrt(np.square(X).mean(axis=-1, keepdims=True)) + eps)
+
+
+def over_axis_1(X, gamma, eps):
+    return gamma * normalize(X, (1,), eps, center=False)
+
+
+def root_plus_eps_and_1(X, gamma, eps):
+    """No known mistake: the general hint has to name eps and the axis."""
+    return gamma * X / (np.sqrt(np.square(X).mean(axis=1, keepdims=True)) + 2 * eps)
+
+
 def in_numpy(X, gamma, eps):
     x = X.asnumpy()
     return np.array(x / numpy.sqrt((x**2).mean(axis=-1, keepdims=True) + eps)) * gamma
@@ -157,6 +170,12 @@ def changed_start(change):
         return change(-bias / g, 1 / g)
 
     return function
+
+
+def start_over_all_units(X, v):
+    t = output(X, v, np.ones(len(v)), np.zeros(len(v)))
+    std = np.sqrt(np.square(t - t.mean()).mean())
+    return np.ones(len(v)) / std, -t.mean(axis=0) / std
 
 
 # --- 9.4 ---
@@ -272,6 +291,25 @@ def own_sums(dY, X_hat, sums, back_sums, gamma, eps):
 
 def without_gamma(dY, X_hat, sums, back_sums, gamma, eps):
     return backward(dY, X_hat, sums, back_sums, 1, eps)
+
+
+def changed_count(count):
+    """local_sums with another count of the numbers of a channel."""
+    return lambda X: (count(X), *local_sums(X)[1:])
+
+
+def without_keepdims(X):
+    return X.size // X.shape[1], X.sum(axis=(0, 2, 3)), np.square(X).sum(axis=(0, 2, 3))
+
+
+def negative_variance(X, sums, eps):
+    m, total, squares = sums
+    return (X - total / m) / np.sqrt(np.square(total / m) - squares / m - eps)
+
+
+def by_two_averages(X, sums, eps):
+    """Divided by a guessed number of devices."""
+    return by_averages(X, (2, *sums[-2:]), eps)
 
 
 # --- 9.5 ---
@@ -430,6 +468,51 @@ class SizeOfAPart(Derived):
         return Y
 
 
+class InPartsOver(Derived):
+    """Normalizes the parts in another shape or over another axis; `base`: calls the base class."""
+
+    base, axis = True, 1
+
+    def shape(self, X):
+        return self.num_parts, -1, X.shape[1]
+
+    def forward(self, X):
+        if not autograd.is_training() or len(X) % self.num_parts:
+            return super().forward(X)
+        if self.base:
+            super().forward(X)
+        parts = normalize(X.reshape(self.shape(X)), (self.axis,), self.eps)
+        return self.gamma.data() * parts.reshape(X.shape) + self.beta.data()
+
+
+class OverAxis0(InPartsOver):
+    axis = 0
+
+
+class PartsOfSomeRows(InPartsOver):
+    def shape(self, X):
+        return -1, self.num_parts, X.shape[1]
+
+
+class WithoutBase(InPartsOver):
+    base = False
+
+
+class WithoutBaseInParts(InPartsOver):
+    """Calls the base class with one part only."""
+
+    @property
+    def base(self):
+        return self.num_parts == 1
+
+
+class RefusingPredictions(Derived):
+    def forward(self, X):
+        if len(X) % self.num_parts:
+            raise ValueError("Some rows are left over.")
+        return super().forward(X)
+
+
 class HiddenInParts(Derived):
     """Right outputs, and statistics of the parts that autograd takes for constants."""
 
@@ -494,6 +577,18 @@ class Specimen(AlwaysTraining):
         rows = X.shape[0] * self.num_groups
         Z, one, zero = X.reshape(1, rows, -1), np.ones(rows), np.zeros(rows)
         X_hat = npx.batch_norm(Z, one, zero, zero.copy(), one.copy(), eps=1e-5)
+        return self.gamma.data() * X_hat.reshape(X.shape) + self.beta.data()
+
+
+class OwnAsRunning(AlwaysTraining):
+    """Hands the input's own statistics to the operator, as running ones."""
+
+    def forward(self, X):
+        rows = X.shape[0] * self.num_groups
+        Z = X.reshape(1, rows, -1)
+        mean = Z.mean(axis=(0, 2))
+        var = np.square(Z - mean.reshape(1, -1, 1)).mean(axis=(0, 2))
+        X_hat = npx.batch_norm(Z, np.ones(rows), np.zeros(rows), mean, var, eps=1e-5)
         return self.gamma.data() * X_hat.reshape(X.shape) + self.beta.data()
 
 
@@ -634,6 +729,10 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((layer_norm, rms_norm_backward), "The mean stays"),
         ((lambda X, gamma, eps: rms_norm(X, 1, eps), rms_norm_backward), "gamma is missing"),
         ((over_all_but_batch, rms_norm_backward), "Over the last axis only"),
+        ((root_plus_eps, rms_norm_backward), "not sqrt(mean square) + eps"),
+        ((over_axis_1, rms_norm_backward), "not always the last"),
+        ((root_plus_eps_and_1, rms_norm_backward), "eps belongs under the root: divide by"),
+        ((root_plus_eps_and_1, rms_norm_backward), "over the last axis only"),
         ((in_numpy, rms_norm_backward), "No gradient flows back to X"),
         ((rms_norm, with_gradient(dX=constant_root)), "treats r as a constant"),
         ((rms_norm, with_gradient(dX=layer_norms)), "gradient of layer normalization"),
@@ -665,12 +764,37 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
             "undo the standard deviation",
         ),
         ((output, changed_start(lambda mean, std: (1 / std, -mean))), "divide by std too"),
+        ((output, start_over_all_units), "Each unit has its own standard deviation"),
         ((output, changed_start(lambda mean, std: (-mean / std, 1 / std))), "Return g first"),
         ((output, changed_start(lambda mean, std: 1 / std)), "return g, bias"),
     ],
     "only_sums": [
         ((local_sums, own_statistics, local_sums_back, backward), "its own statistics"),
         ((averages, by_averages, local_sums_back, backward), "more images counts more"),
+        ((averages, by_two_averages, local_sums_back, backward), "mean of their means"),
+        (
+            (lambda X: averages(X)[1:], by_two_averages, local_sums_back, backward),
+            "mean of their means",
+        ),
+        (
+            (changed_count(len), normalize_part, local_sums_back, backward),
+            "images times positions",
+        ),
+        (
+            (changed_count(lambda X: X.size), normalize_part, local_sums_back, backward),
+            "images times positions",
+        ),
+        ((local_sums, negative_variance, local_sums_back, backward), "Is the variance negative"),
+        ((without_keepdims, normalize_part, local_sums_back, backward), "keepdims=True"),
+        (
+            (
+                local_sums,
+                normalize_part,
+                lambda dY, X_hat: [a[0, :, 0, 0] for a in local_sums_back(dY, X_hat)],
+                backward,
+            ),
+            "keepdims=True",
+        ),
         (
             (local_sums, without_square, local_sums_back, backward),
             "Subtract the square of the mean",
@@ -701,6 +825,11 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         ((AlwaysRefusing,), "In prediction mode there are no parts"),
         ((Interleaved,), "follow each other"),
         ((SizeOfAPart,), "how many parts there are"),
+        ((OverAxis0,), "taken over axis 1"),
+        ((PartsOfSomeRows,), "(num_parts, N / num_parts, C)"),
+        ((WithoutBase,), "super().forward(X) moves them"),
+        ((WithoutBaseInParts,), "super().forward(X) moves them"),
+        ((RefusingPredictions,), "in training mode only"),
         ((HiddenInParts,), "is something hidden from autograd"),
         ((by_default,), "plus eps"),
         ((usual_momentum,), "by the layer's momentum"),
@@ -721,6 +850,7 @@ WRONG = {  # beside the mistakes that the checks know, which the tests feed back
         (("d", AlwaysTraining), "comes after it"),
         (("c", Specimen), "The symptom is still there"),
         (("c", StillTheSame), "The symptom is still there"),
+        (("c", OwnAsRunning), "Let npx.batch_norm compute the statistics itself"),
         (("c", OverTheBatch), "The other images play no part"),
         (("c", PerGroup), "as in the specimen"),
         (("c", Hidden), "is something hidden from autograd"),
