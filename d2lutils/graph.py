@@ -17,7 +17,7 @@ def to_graph(net):
     """The graph of `net`, a HybridBlock with one input, and copies of its parameters by name.
 
     Call the net on a batch first, so that all shapes are known. Running statistics are among the
-    parameters.
+    parameters. Not for what `to_net` returns: MXNet gives no graph of a SymbolBlock (TypeError).
     """
     data = sym.var("data", dtype="float32").as_np_ndarray()
     weights = {p.name: p.data().copy() for p in net.collect_params().values()}

@@ -17,7 +17,8 @@ def section():
     ]
     space = {}
     exec(code[0], space)
-    exec("def trained_net():\n    net = resnet18()\n    net.initialize()\n    return net", space)
+    untrained = "    net = resnet18()\n    net.initialize()\n    net(test[0][:1])\n    return net"
+    exec(f"def trained_net():\n{untrained}", space)
     for source in code:
         if source.startswith(("def pixels_that_count", "NAMES", "def look_at", "TROUSERS")):
             exec(source, space)
@@ -56,6 +57,10 @@ def test_without_a_browser_there_is_a_line(section, monkeypatch, capsys):
     section["play"](drawing=section["TROUSERS"])
 
 
-def test_a_drawing_that_does_not_fit_is_refused(section):
-    with pytest.raises(ValueError, match="14 lines of 14 characters"):
+def test_a_drawing_that_does_not_fit_is_refused(section, monkeypatch, capsys):
+    with pytest.raises(ValueError, match=r"14 lines of 14 characters.*your 1 lines: \[6\]"):
         section["drawn"]("..##..")
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    exec(section["sliders"], section)
+    section["play"](drawing="..##..")  # a line instead of a traceback
+    assert "14 lines of 14 characters" in capsys.readouterr().out
