@@ -334,6 +334,31 @@ def batch_and_rate():
     yield lesson, "cost it something", pair[0], small, pair[1], sizes[1]
 
 
+def without_norm():
+    keys, lesson, about = ("depth", "kind", "lr"), "09_beyond_batches", ABOUT["without_norm"]
+    right = final("without_norm", "val_accuracy", *keys, lost=0.1).mean()
+    best = right.groupby(["depth", "kind"]).idxmax()
+    val = about["images"] // 5
+    rates = [
+        limit
+        for depth, kind in ((20, "batch"), (20, "he"))
+        for limit in (right[depth, kind].index.min(), right[depth, kind].index.max())
+    ]
+    lowest = right[44, "he"].index.min()
+    text = about["epochs"], about["images"] - val, about["seeds"], val, 0.1, *rates, 44, lowest
+    yield lesson, "give each network its best rate", 20, 44, *text
+
+    accuracy = final("without_norm", "test_accuracy", *keys, lost=0.1)
+    mean = {key: f"{accuracy.get_group(setting).mean():.3f}" for key, setting in best.items()}
+    kinds = "batch", "he", "he, limit 0.1", "he, limit 0.01", "fixup"
+    at_20 = [mean[20, kind] for kind in kinds]
+    yield lesson, "at 20 layers everything trains", *at_20[:2], 0.1, at_20[2], 0.01, *at_20[3:]
+    he = mean_and_spread(accuracy.get_group(best[44, "he"]))
+    assert round(best[44, "batch"][2] / best[44, "he"][2]) == 100  # "a hundred times smaller"
+    yield lesson, "loses nothing", 44, mean[44, "batch"], *he, mean[44, "fixup"]
+    assert max(mean[44, kind] for kind in kinds[2:4]) < mean[44, "he"]  # "lower still"
+
+
 def networks():
     accuracy = final("networks", "test_accuracy", "network", "recipe")
     about = ABOUT["networks"]
@@ -436,6 +461,7 @@ EXPERIMENTS = (
     effective_rate,
     ghost_batches,
     batch_and_rate,
+    without_norm,
     networks,
     swing,
     swing_rates,

@@ -571,7 +571,8 @@ EXPERIMENTS = {
             depth=[20, 44],
             kind=["he", "he, limit 0.1", "he, limit 0.01"],
             lr=[0.001, 0.003, 0.01, 0.03, 0.1],
-        ),
+        )
+        + grid(depth=[44], kind=["he", "he, limit 0.1", "he, limit 0.01"], lr=[0.0001, 0.0003]),
         images=5120,
     ),
     "networks": Experiment(
