@@ -177,13 +177,14 @@ def shortcuts_counted(trial, function):
     """function(depth, width, version) -> three numbers: the parameters that A, B and C add to
     cifar_resnet. The check builds the networks and counts."""
     what, sizes, seen, right = "the parameters that A, B and C add", [], [], []
-    for version in (1, 2, 1):
-        size = 6 * trial.integer(2, 4) + 2, trial.integer(3, 8), version
+    depths = trial.rng.permutation([14, 20, 26]).tolist()  # three: the depth must count
+    for depth, version in zip(depths, (1, 2, 1)):
+        width = trial.integer(3, 8)
+        size = depth, width, version
         sizes.append(size)
         hint = "It should end with: return a, b, c, one number for each shortcut."
         found = _numbers(trial, what, trial.call(function, *size), 3, hint)
         seen.append(found)
-        depth, width, version = size
         counts = [
             num_parameters(
                 cifar_resnet(depth, version=version, width=width, shortcut=option),
