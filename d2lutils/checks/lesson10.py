@@ -691,17 +691,18 @@ def renewed_for_export(trial, hypothesis_a, for_export):
     Y = trial.array("the output", output, stale.shape)
     running.renew(net, X)
     right = float64(net(X[:64]))
-    stale_error, error = (numpy.abs(out - right).max() for out in (stale, Y))
+    error = numpy.abs(Y - right).max() / numpy.abs(right).max()
+    as_before = numpy.abs(Y - stale).max() <= 0.03 * numpy.abs(stale - right).max()
     trial.holds(
         "the output is that of a network with renewed statistics",
-        error <= 0.03 * stale_error,
+        error <= 0.12,  # 0.01 to 0.05 for batches of 16, 0.24 or more for batches of 64
         f"The symptom is still there: the statistics in the graph are the old ones. {NOTHING_LEFT}"
-        if numpy.abs(Y - stale).max() <= 0.03 * stale_error
+        if as_before
         else "Part of the old statistics is still in the output. Did all batches of 16 images pass "
         "through the network in training mode? Larger batches would be fewer, and so renew less. Are "
         "both normalizations renewed?",
-        f"off by {error / stale_error:.0%} of the error of old statistics",
-        "at most 3%",
+        f"off by {error:.0%} of the largest score",
+        "at most 12%",
     )
     left = sum(node["op"] == "BatchNorm" for node in result[0]["nodes"])
     hint = "The output is right, but the normalizations are still there. Fold them after renewing."
