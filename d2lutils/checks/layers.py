@@ -162,11 +162,19 @@ class Norm:
         ]
 
 
-def trained(trial, layer_class, from_zero="The running variance must start at one, not at zero."):
+def trained(
+    trial,
+    layer_class,
+    from_zero="The running variance must start at one, not at zero.",
+    first_batch=BATCHES[0][-1],
+    still="The running statistics do not change: in training mode, write into the arrays of "
+    "the parameters, with [:] = or set_data. (Under pause(), is_training() is False.)",
+):
     """Train a learner's layer for (N, C) for a few steps, and compare everything that it computes.
 
-    from_zero: the hint for a running variance that starts at 0. Returns the layer, the `Norm` that
-    it agrees with, and an input.
+    The hints for three mistakes: from_zero, a running variance that starts at 0; first_batch, a
+    wrong output in the first training step; still, running statistics that do not change. Returns
+    the layer, the `Norm` that it agrees with, and an input.
     """
     X, norm = trial.normal(8, CHANNELS, mean=1), Norm()
     layer = trial.build(layer_class, CHANNELS)
@@ -191,7 +199,8 @@ def trained(trial, layer_class, from_zero="The running variance must start at on
         "Multiply the normalized values by gamma, then add beta.",
         unscaled(norm.predict(X, gamma=1, beta=0), norm.gamma, norm.beta),
     )
-    seen = [_step(trial, layer, norm, *batch) for batch in BATCHES]
+    batches = (*BATCHES[0][:-1], first_batch), *BATCHES[1:]
+    seen = [_step(trial, layer, norm, *batch) for batch in batches]
     reversed_norm, unbiased = Norm(), Norm()
     for x in seen:
         n = len(x)
@@ -205,11 +214,7 @@ def trained(trial, layer_class, from_zero="The running variance must start at on
         "Each training step should set the running mean to 0.9 times its old value plus 0.1 times "
         "the mean of the batch, and the running variance likewise.",
         [
-            *norm.unmoved(
-                X,
-                "The running statistics do not change: in training mode, write into the arrays of "
-                "the parameters, with [:] = or set_data. (Under pause(), is_training() is False.)",
-            ),
+            *norm.unmoved(X, still),
             (from_zero, norm.predict(X, var=norm.var - MOMENTUM ** len(seen))),
             (REVERSED, norm.predict(X, mean=reversed_norm.mean, var=reversed_norm.var)),
             (BIASED, norm.predict(X, var=unbiased.var)),

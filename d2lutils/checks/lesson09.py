@@ -466,18 +466,14 @@ def _shared(trial, local_sums, normalize_part, local_sums_back, backward, C, cou
 NO_PARTS = "In prediction mode there are no parts, and any number of rows is allowed."
 REFUSED = "This is prediction mode, where there are no parts: test the number of rows in training mode only."
 BY_BASE = "With BatchNorm as the base class, super().forward(X) moves them."
-ONE_PART = (  # pieces of the hints for any batch normalization, and the hints for a layer in parts
-    (
-        layers.BATCHES[0][-1],
-        "With one part, the part is the whole batch: subtract its mean, divide by the root of its "
-        "variance plus eps, then apply gamma and beta. If you reshape: is the shape (num_parts, "
-        "N / num_parts, C), and is the mean taken over axis 1? num_parts is how many parts there are.",
-    ),
-    (
-        "The running statistics do not change",
-        f"The running statistics do not change in training mode. {BY_BASE} Otherwise write into the "
-        "arrays of the parameters, with [:] = or set_data. (Under pause(), is_training() is False.)",
-    ),
+ONE_PART = (
+    "With one part, the part is the whole batch: subtract its mean, divide by the root of its "
+    "variance plus eps, then apply gamma and beta. If you reshape: is the shape (num_parts, "
+    "N / num_parts, C), and is the mean taken over axis 1? num_parts is how many parts there are."
+)
+STILL = (
+    f"The running statistics do not change in training mode. {BY_BASE} Otherwise write into the "
+    "arrays of the parameters, with [:] = or set_data. (Under pause(), is_training() is False.)"
 )
 GHOST_HINTS = {
     "Cannot reshape": NO_PARTS,
@@ -508,13 +504,7 @@ def ghost_layer(trial, layer_class):
     def one_part(num_features):
         return its(num_features, 1)
 
-    try:
-        layer, norm, X = layers.trained(trial, one_part)
-    except Wrong as wrong:
-        for piece, hint in ONE_PART:
-            if piece in str(wrong.hint):
-                wrong.hint = hint
-        raise
+    layer, norm, X = layers.trained(trial, one_part, first_batch=ONE_PART, still=STILL)
     layers.kept(trial, one_part, layer, norm, X)
     for parts, sizes, settings in ((2, (6, 8, 10), ()), (3, (12, 15), (0.5, 0.6))):
 
