@@ -311,17 +311,8 @@ def batch_and_rate():
     text = [f"{error[norm, small].mean():.3f}" for norm in ("batch", "group", "none")]
     slow = [f"{held_out[norm, small, rates[0]]:.3f}" for norm in ("batch", "group")]
     assert ahead == 1  # "with one seed of the five"
-    yield (
-        lesson,
-        "with its best rate",
-        small,
-        *text[:2],
-        seeds,
-        text[2],
-        rates[0],
-        *slow,
-        *sizes[1:],
-    )
+    told = small, *text[:2], seeds, text[2], rates[0], *slow, *sizes[1:]
+    yield lesson, "with its best rate", *told
     recalibrated = final("batch_and_rate", "renewed_accuracy", *keys, lost=0.1)
     change = [
         abs((1 - recalibrated.get_group(best["batch", size]) - error["batch", size]).mean())
