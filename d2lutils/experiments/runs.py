@@ -538,7 +538,7 @@ def _accuracy_by_batch(net, data):
 
 RATES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
 BOTH = ["none", "batch"]
-LARGE_RATES = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56]
+LARGE_RATES = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12]
 EXPERIMENTS = {
     "learning_rates": Experiment(
         learning_rates, grid(network=["LeNet", "plain-20"], norm=BOTH, lr=RATES)
@@ -593,7 +593,10 @@ EXPERIMENTS = {
         large_batches,
         grid(batch_size=[32], warm_up=[False, True], lr=LARGE_RATES[:6])
         + grid(batch_size=[128], warm_up=[False, True], lr=LARGE_RATES[1:8])
-        + grid(batch_size=[512, 2048], warm_up=[False, True], lr=LARGE_RATES[2:]),
+        + grid(batch_size=[512, 2048], warm_up=[False, True], lr=LARGE_RATES[2:10])
+        + grid(batch_size=[32], warm_up=[False, True], lr=LARGE_RATES[6:7])
+        + grid(batch_size=[128], warm_up=[False, True], lr=LARGE_RATES[8:9])
+        + grid(batch_size=[2048], warm_up=[False, True], lr=LARGE_RATES[10:]),
         epochs=6,
     ),
     "without_norm": Experiment(
