@@ -85,12 +85,13 @@ def checked(data, name="data"):
     return Pair(_images(X, f"X of {name}"), _labels(y, f"y of {name}"))
 
 
-def batches(data, batch_size, seed=None, drop_last=False):
+def batches(data, batch_size, seed=None, drop_last=False, part=(0, 1)):
     """Yield batches (X, y) of `data`, a pair of arrays that `checked` accepts, copied one at a time.
 
     seed: None keeps the order. An integer shuffles the examples, always in the same way. A
     `numpy.random.Generator` shuffles them differently at each call.
     drop_last: skip the last batch if it is smaller than batch_size, unless it is the only one.
+    part: (i, n) yields only the examples i, i + n, i + 2 n, ... of each batch, for worker i of n.
 
     Raises ValueError for data that `checked` refuses, for a batch_size that is not a positive
     integer, and for an invalid seed.
@@ -103,7 +104,7 @@ def batches(data, batch_size, seed=None, drop_last=False):
         order = generator(seed).permutation(order)
     if drop_last and len(X) > batch_size:
         order = order[: len(X) - len(X) % batch_size]
-    return _batches(X, y, order, batch_size)
+    return _batches(X, y, order, batch_size, *part)
 
 
 def is_integer(value):
@@ -133,9 +134,10 @@ def verify():
         _sound(name)
 
 
-def _batches(X, y, order, batch_size):
+def _batches(X, y, order, batch_size, rank, workers):
     for start in range(0, len(order), batch_size):
-        rows = np.array(order[start : start + batch_size], dtype="int32")
+        rows = order[start : start + batch_size][rank::workers]
+        rows = np.array(rows, dtype="int32")
         yield X.take(rows, axis=0), y.take(rows, axis=0)
 
 

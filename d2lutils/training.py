@@ -10,7 +10,9 @@ import numpy
 from d2l import mxnet as d2l
 from mxnet import MXNetError, autograd, gluon, np, npx
 
+from . import checkpoint, workers
 from .data import batches, checked, generator, is_integer
+from .guard import beat
 from .progress import Progress
 
 AHEAD = 4  # steps that Python may queue before it looks at a result
@@ -61,6 +63,8 @@ def fit(
     batch_size=128,
     seed=0,
     verbose=True,
+    kvstore=None,
+    resume=None,
 ):
     """Train `net`, an initialized block, by SGD on the cross-entropy; returns a `History`.
 
@@ -74,6 +78,13 @@ def fit(
     statistics. Each epoch skips other examples.
     seed: sets the order of the examples. For the initial weights, call `seed_everything` before you
     make the network.
+    kvstore: from `d2lutils.workers.connect`, to train with several workers; each calls `fit` with
+    the same arguments. batch_size counts the examples of one step on all workers together. Worker
+    i of n takes the examples i, i + n, i + 2 n, ... of each batch; the gradients are added up. So
+    all workers have the same weights, those of worker 0 from the start, but running statistics and
+    `History` of a worker's own examples (see `merge_statistics`).
+    resume: a folder for checkpoints, one after each epoch. If it has one already, `fit` goes on
+    from there, and on one thread ends bit for bit where it would have ended without interruption.
 
     Uses a GPU if there is one. Ctrl-C stops the training: `fit` prints a line and returns the
     completed epochs. If there are none, or if nothing is displayed (verbose=False, or a display
@@ -86,17 +97,25 @@ def fit(
     if autograd.is_recording():
         raise ValueError("fit records by itself: call it outside of autograd.record().")
     rng, train = generator(seed), checked(train, "train")
+    part = workers.place(kvstore, min(batch_size, len(train.y)))
     test = None if test is None else checked(test, "test")
     device, dtype = _prepare(net)
     _check_gradients(net)
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
-    settings = {"learning_rate": lr, "momentum": momentum, "wd": weight_decay}
-    trainer = gluon.Trainer(net.collect_params(), "sgd", settings)
-    highest = max(int(part.y.max()) for part in (train, test) if part is not None)
+    settings = {"lr": lr, "schedule": schedule, "momentum": momentum, "weight_decay": weight_decay}
+    settings |= {"batch_size": batch_size}  # what must be the same to go on from a checkpoint
+    optimizer = {"learning_rate": lr, "momentum": momentum, "wd": weight_decay}
+    parameters = list(net.collect_params().values())  # a dictionary would be sorted by name
+    trainer = gluon.Trainer(parameters, "sgd", optimizer, kvstore, update_on_kvstore=False)
+    highest = max(int(data.y.max()) for data in (train, test) if data is not None)
     rest = len(train.y) % batch_size
-    drop_last = 0 < rest < max(3, batch_size / 4) and rest < len(train.y)
+    drop_last = 0 < rest < max(3 * part[1], batch_size / 4) and rest < len(train.y)
     steps_per_epoch = math.ceil(len(train.y) / batch_size) - drop_last
     history, progress = History(), Progress(verbose)
+    if kvstore is not None or resume is not None:
+        workers.same_start(trainer, net, train.X[:2].as_in_ctx(device).astype(dtype, copy=False))
+    training = net, trainer, rng, history
+    epochs = checkpoint.epochs(resume, num_epochs, kvstore, training, train, settings)
 
     def lost(what):
         error = FloatingPointError(
@@ -116,9 +135,9 @@ def fit(
         return numpy.array([loss * size, float(num_correct), size])
 
     try:
-        for epoch in range(num_epochs):
+        for epoch in epochs:
             start, totals, waiting = time.perf_counter(), numpy.zeros(3), deque()
-            for i, (X, y) in enumerate(batches(train, batch_size, rng, drop_last)):
+            for i, (X, y) in enumerate(batches(train, batch_size, rng, drop_last, part)):
                 X, y = X.as_in_ctx(device).astype(dtype, copy=False), y.as_in_ctx(device)
                 done = (epoch + (i + 1) / steps_per_epoch) / num_epochs
                 trainer.set_learning_rate(learning_rate(schedule, lr, done))
@@ -126,10 +145,11 @@ def fit(
                     scores = _scores(net, X, highest)
                     losses = loss_function(scores, y)
                 losses.backward()
-                trainer.step(len(y))
+                trainer.step(min(batch_size, len(train.y) - i * batch_size))  # of all workers
                 waiting.append((losses.sum(), (scores.argmax(axis=1) == y).sum(), len(y)))
                 if len(waiting) > AHEAD:
                     totals += settle(epoch, waiting)
+                    beat()
                     progress.bar(epoch, (i + 1) / steps_per_epoch)
             while waiting:
                 totals += settle(epoch, waiting)

@@ -32,7 +32,15 @@ def test_lines_of_code_are_counted():
     assert lines_of_code(source) == 4
 
 
+SEVERAL_PROCESSES = {"launch.py", "guard.py", "workers.py", "checkpoint.py"}
+
+
 def test_the_code_that_notebooks_share_stays_small():
-    """Without the experiments and the checks of the exercises, which have folders of their own."""
+    """Without the experiments and the checks of the exercises, which have folders of their own.
+
+    What trains on several machines, and goes on after a crash, is read for notebook 11 only.
+    """
     count = {path.name: lines_of_code(path.read_text(encoding="utf-8")) for path in MODULES}
-    assert sum(count.values()) < 1_200, count
+    apart = {name: count.pop(name) for name in SEVERAL_PROCESSES}
+    assert sum(count.values()) < 1_220, count
+    assert sum(apart.values()) < 580, apart
