@@ -186,6 +186,7 @@ RETURNING_WORDS = {
     "diagnosed",
     "decay_everywhere",
     "for_pytorch",
+    "one_file",
     "renewed_for_export",
 }  # a word, a trainer, dictionaries: no numbers that could be NaN or of another shape
 

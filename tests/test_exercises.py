@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LESSONS = sorted(p for p in (ROOT / "notebooks").glob("*_*.ipynb") if "01" <= p.name[:2] <= "10")
+LESSONS = sorted(p for p in (ROOT / "notebooks").glob("*_*.ipynb") if "01" <= p.name[:2] <= "11")
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=[path.stem for path in LESSONS])
 
 

@@ -16,6 +16,7 @@ from . import (
     lesson08,
     lesson09,
     lesson10,
+    lesson11,
 )
 from .engine import Exercise, hint
 
@@ -30,6 +31,7 @@ LESSONS = {
     "08": lesson08,
     "09": lesson09,
     "10": lesson10,
+    "11": lesson11,
 }
 
 
