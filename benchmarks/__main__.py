@@ -20,6 +20,7 @@ TOPICS = {
     "inference": "Inference",
     "memory": "Memory of a DenseNet step",
     "recipe": "Time to accuracy",
+    "scaling": "Several workers",
     "course": "The course itself",
 }
 RESULTS = HERE / "RESULTS.md"

@@ -61,9 +61,17 @@ def place(kvstore, batch_size):
 
 
 def same_start(trainer, net, X):
-    """Give every worker the weights of worker 0. X: a few examples, from which shapes are inferred."""
+    """Give every worker the weights of worker 0. X: a few examples, from which shapes are inferred.
+
+    The Trainer would do so in its first step, but send the gradients along: a slow worker may then
+    get gradients in place of weights. Here each worker has its weights before it goes on.
+    """
     net(X)
-    trainer.allreduce_grads()  # sends the weights; the gradients that it adds up are not used
+    # For predictions, oneDNN lays out weights in an order of its own, which MXNet cannot send.
+    net.collect_params().reset_ctx(X.ctx)
+    trainer._init_kvstore()
+    trainer._init_params()
+    npx.waitall()
 
 
 def total(kvstore, array):

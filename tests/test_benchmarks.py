@@ -3,12 +3,14 @@
 import importlib
 import importlib.util
 import math
+import os
 import re
 import sys
 import types
 from pathlib import Path
 
 import pytest
+import scaling
 from side_by_side import HERE, Contender, Table, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,6 +131,46 @@ def test_a_topic_has_tables_of_its_own_functions(topic):
     for table in module.TABLES:
         for contender in table.contenders.values():
             assert getattr(module, contender.function.__name__) is contender.function
+
+
+@pytest.mark.parametrize("workers, threads", [(1, 8), (2, 4), (4, 2), (16, 1)])
+def test_a_job_shares_the_cores_and_gives_what_a_worker_prints(monkeypatch, workers, threads):
+    started = []
+
+    def launch(script, *arguments, workers, show):
+        started.append((script, arguments, workers, os.environ["OMP_NUM_THREADS"]))
+        for line in ("worker 1: a word", 'worker 1: {"images/s": 812.5}'):
+            show(line)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr("d2lutils.launch.launch", launch)
+    monkeypatch.setattr("d2lutils.runtime.physical_cores", lambda: 8)
+    assert scaling.job("BN-LeNet", workers)() == {"images/s": 812.5}
+    assert started == [(scaling.__file__, ("BN-LeNet",), workers, str(threads))]
+
+
+def test_a_process_without_a_store_runs_the_script_of_the_workers(monkeypatch, capsys):
+    def run(command, **_):
+        assert command == [sys.executable, scaling.__file__, "BN-LeNet"]
+        assert os.environ["OMP_NUM_THREADS"] == "1"
+        scaling.worker(command[-1])
+        return types.SimpleNamespace(stdout="a word\n" + capsys.readouterr().out)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr(scaling.subprocess, "run", run)
+    monkeypatch.setitem(scaling.JOB, "BN-LeNet", 128)
+    assert scaling.job("BN-LeNet", 0, 1)()["images/s"] > 0
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_an_epoch_leaves_a_checkpoint_on_disk_only_if_it_saves_one(monkeypatch, tmp_path, saves):
+    monkeypatch.setattr(scaling, "HERE", tmp_path)
+    monkeypatch.setitem(scaling.IMAGES, "BN-LeNet", 128)
+    figures = scaling.epoch("BN-LeNet", saves)()
+    weights = 62_158 * 4 / 2**20  # MiB, and as much for their momentum
+    assert figures["s"] > 0
+    assert 2 * weights * saves <= figures["MiB on disk"] <= 3 * weights * saves
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_section_takes_the_place_of_its_older_self(tmp_path, monkeypatch):

@@ -105,12 +105,7 @@ def test_outside_of_a_job_nobody_waits(monkeypatch):
 
 def network(norm):
     """The same network in the job and here, without and with batch normalization."""
-    net = nn.HybridSequential()
-    net.add(nn.Conv2D(4, 5, strides=2))
-    if norm:
-        net.add(nn.BatchNorm())
-    net.add(nn.Activation("relu"), nn.Dense(10))
-    return net
+    return lenet(nn.BatchNorm if norm else None, "relu")
 
 
 SETTINGS = {"lr": 0.05, "num_epochs": 2, "batch_size": 30, "verbose": False}
