@@ -145,11 +145,11 @@ def fit(
                     scores = _scores(net, X, highest)
                     losses = loss_function(scores, y)
                 losses.backward()
+                beat()  # before the step, in which workers wait for each other
                 trainer.step(min(batch_size, len(train.y) - i * batch_size))  # of all workers
                 waiting.append((losses.sum(), (scores.argmax(axis=1) == y).sum(), len(y)))
                 if len(waiting) > AHEAD:
                     totals += settle(epoch, waiting)
-                    beat()
                     progress.bar(epoch, (i + 1) / steps_per_epoch)
             while waiting:
                 totals += settle(epoch, waiting)
