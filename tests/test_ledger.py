@@ -350,6 +350,38 @@ def without_norm():
     assert max(mean[44, kind] for kind in kinds[2:4]) < mean[44, "he"]  # "lower still"
 
 
+def large_batches():
+    lab, by = "11_scaling_out", ("batch_size", "warm_up", "lr")
+    right = final("large_batches", "val_accuracy", *by, lost=0.1).mean()
+    tested = final("large_batches", "test_accuracy", *by, lost=0.1).mean()
+    about = ABOUT["large_batches"]
+    batches, train = (32, 128, 512, 2048), 4 * about["images"] // 5
+    base = 0.02
+
+    def scaled(batch):
+        return round(base * batch / batches[0], 2)
+
+    def best(batch, warm_up):
+        return batch, warm_up, right[batch, warm_up].idxmax()
+
+    def text(setting):
+        return f"{tested[setting]:.3f}"
+
+    steps = [about["epochs"] * train // batch for batch in (32, 2048)]
+    yield lab, "(`large_batches`)", 8, about["epochs"], train, steps[0], 32, steps[1], 2048
+    yield lab, "we start from", 32, base, 2048, 64, scaled(2048)
+    yield lab, "mean of five seeds, without warm-up", about["images"] // 5, about["seeds"]
+    kept = (32, False, base), (128, False, scaled(128))
+    yield lab, "keeps the accuracy almost", *map(text, kept), base, 2048, text((2048, False, base))
+    gains = [100 * (tested[b, False, scaled(b)] - tested[b, False, base]) for b in batches[1:]]
+    yield lab, "right in direction", *[round(gain) for gain in gains]
+    plateau = right[32, False][0.04:0.32]
+    assert plateau.max() - plateau.min() < 0.01
+    yield lab, "64-fold", 0.04, 0.32, 64 * 0.04, text((2048, False, 2.56))
+    warm, cold = best(2048, True), best(2048, False)
+    yield lab, "best result at 2,048", text(warm), warm[2], text(cold)
+
+
 def networks():
     accuracy = final("networks", "test_accuracy", "network", "recipe")
     about = ABOUT["networks"]
@@ -453,6 +485,7 @@ EXPERIMENTS = (
     ghost_batches,
     batch_and_rate,
     without_norm,
+    large_batches,
     networks,
     swing,
     swing_rates,

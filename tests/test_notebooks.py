@@ -36,6 +36,7 @@ BUILT = {
     "08_the_families": {"branch", "BlockV1", "BlockV2", "ZeroPadding", "residual_net", "dense_net"},
     "09_beyond_batches": {"normalize", "start_at_zero", "clip_adaptively"},
     "10_from_training_to_use": {"to_graph", "to_net", "fold_batch_norm"},
+    "11_scaling_out": set(),
 }
 SECTIONS = ["You will be able to", "You need", "What you can do now", "Sources"]
 
