@@ -673,15 +673,68 @@ def train(tmp_path, mxnet):
     return script
 
 
+RESUMED = """
+import sys, time
+import d2lutils
+from d2lutils import fashion_mnist, fit, lenet
+from d2lutils.workers import connect
+from mxnet import init
+from mxnet.gluon import nn
+
+folder, pause = sys.argv[1], float(sys.argv[2])
+store = connect()
+net = lenet(nn.BatchNorm, "relu")
+d2lutils.seed_everything(0)
+net.initialize(init.Xavier())
+
+class Slow(nn.Sequential):
+    def forward(self, X):
+        time.sleep(pause)  # seconds a step
+        return super().forward(X)
+
+slow = Slow()
+slow.add(net)
+fit(slow, fashion_mnist(300)[0], num_epochs=6, batch_size=60, verbose=False, kvstore=store, resume=folder)
+print("done")
+"""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A training script, and what its last checkpoints hold when nothing happens."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    script = folder / "resumed.py"
+    script.write_text(RESUMED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setattr(launch, "ENGINE", "import mxnet")
+        launch.launch(script, folder / "checkpoints", 0, show=str)
+    return script, saved(folder / "checkpoints")
+
+
+def saved(folder):
+    """What the checkpoints of the last epoch hold, the checksums of all weights among it."""
+    found = {}
+    for path in folder.glob("epoch-0006-worker-*/about.json"):
+        found[path.parent.name] = about = json.loads(path.read_text())
+        del about["history"]["seconds"]
+    assert len(found) == 2, "two workers should have saved the last epoch"
+    return found
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["KILL", "STOP"])
-def test_a_process_is_struck_at_any_moment(train, mark, number, seed):
-    fault = struck(train, 10**6, "", mark=mark, seed=seed, number=number)
+def test_a_process_is_struck_at_any_moment(undisturbed, mxnet, mark, number, seed, tmp_path):
+    """The job ends, says who it was, and goes on from its checkpoints to the same end, bit for bit."""
+    script, expected = undisturbed
+    fault = struck(script, tmp_path, 0.5, mark=mark, seed=seed, number=number)
     stopped = number == signal.SIGSTOP
     assert fault.seconds < GRACE + LIMIT * stopped, fault
     how = "(is|has been) stopped" if stopped else "was killed by SIGKILL"
     assert re.match(f"The job was ended: {fault.victim} {how}", fault.message), fault
+    launch.launch(script, tmp_path, 0, show=str)
+    assert saved(tmp_path) == expected
 
 
 @pytest.mark.faults
