@@ -213,7 +213,7 @@ class Process:
     def fail(self, sentence):
         """Raise JobFailed with a sentence about this process, and with its last lines."""
         lines = "".join(f"\n    {line}" for line in self.last)
-        printed = f"Its last lines:{lines}" if lines else f"{self.name} has printed nothing."
+        printed = f"Its last lines:{lines}" if lines else "It has printed nothing."
         raise JobFailed(f"The job was ended: {sentence}. {printed}")
 
     def close(self):
@@ -296,8 +296,10 @@ def _judge(started, workers, limit, now):
             if not process.connected:
                 process.fail(f"{process.where} has not connected, and {stall}")
         last = min(waiting, key=lambda worker: (worker.beats, worker.moved))
-        silence = f"{last.beats} beats and {now - last.moved:.0f} seconds of silence"
-        last.fail(f"{stall}; the last is {last.where}, with {silence}")
+        silence = f"{now - last.moved:.0f} seconds of silence"
+        if len({worker.beats for worker in workers}) == 1 < len(workers):  # who waits for whom?
+            last.fail(f"{stall}; the longest silent is {last.where}, with {silence}")
+        last.fail(f"{stall}; the last is {last.where}, with {last.beats} beats and {silence}")
 
 
 def main(arguments=None):
@@ -315,9 +317,10 @@ def main(arguments=None):
         "--limit",
         type=float,
         default=60,
-        help="seconds without progress after which the job is ended (default: %(default)s)",
+        help="seconds after which a job is ended in which no worker prints a line, makes a step in "
+        "`fit` or calls `d2lutils.guard.beat` (default: %(default)s)",
     )
-    parser.add_argument("script", help="the Python file that each worker runs")
+    parser.add_argument("script", help="the Python file that each worker runs; options come before")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the script gets")
     options = vars(parser.parse_args(arguments))
     sys.stdout.reconfigure(errors="replace")

@@ -273,6 +273,7 @@ COLUMNS = {name: TRAIN + TEST for name in EXPERIMENTS} | {
     "swing": FIVE_WAYS,
     "swing_rates": FIVE_WAYS,
     "batch_and_rate": [*TRAIN, "val_accuracy", "test_accuracy", "renewed_accuracy"],
+    "large_batches": [*TRAIN, "val_accuracy", "test_accuracy"],
     "without_norm": ["train_loss", "val_accuracy", "test_accuracy"],
 }
 

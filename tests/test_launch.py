@@ -290,7 +290,7 @@ ALL = {"worker0": SILENT, "worker1": SILENT}
             ALL | {"worker1": SILENT | {"beats": 4}},
             "the last is worker 1, with 4 beats and 11 seconds",
         ),
-        (ALL | {"worker1": {"moved": 88}}, "the last is worker 1, with 5 beats and 12 seconds"),
+        (ALL | {"worker1": {"moved": 88}}, "the longest silent is worker 1, with 12 seconds"),
     ],
 )
 def test_the_sentence_names_who_keeps_the_others_waiting(changes, sentence):

@@ -158,7 +158,9 @@ def job(script, tmp_path, *arguments, workers=2, **settings):
     path, lines = tmp_path / "script.py", []
     path.write_text(SAY + script, encoding="utf-8")
     launch(path, TESTS, *arguments, workers=workers, show=lines.append, **settings)
-    assert sorted(lines) == [f"worker {rank}: {rank}" for rank in range(workers)]
+    expected = [f"worker {rank}: {rank}" for rank in range(workers)]
+    # A process in which coverage is measured prints more as it ends.
+    assert sorted(line for line in lines if line in expected) == expected
     return [json.loads((tmp_path / f"worker-{i}.json").read_text()) for i in range(workers)]
 
 

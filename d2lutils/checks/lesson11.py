@@ -449,7 +449,8 @@ def machines_that_pay(trial, by_hand, function):
     trial.equal(what, by_hand, 5, hint, mistakes, secret=True, tolerance=2e-3)
 
     cases = []
-    for machines, above in ((3, 0.4), (9, -0.3), (trial.integer(12, 30), 0.3), (6, -0.4)):
+    roots = (3, 0.4), (9, -0.3), (trial.integer(12, 30), 0.3), (6, -0.4), (2, -0.268)
+    for machines, above in roots:
         n, bits = trial.integer(10**5, 10**8), 10 ** trial.rng.uniform(8.5, 11)
         cases.append(((machines + above) ** 2 * 64 * n / bits, n, bits))
     what = "other networks and bandwidths"
@@ -458,7 +459,7 @@ def machines_that_pay(trial, by_hand, function):
     hint = "Which W has the smallest T(W)? If two have the same, take the smaller."
     known = [(its_hint, [its(*case) for case in cases]) for its_hint, its in MACHINES]
     trial.equal(what, seen, right, hint, known, tolerance=1e-6)
-    found = trial.call(function, 0.5 * 64 * 10**8 / 10**9, 10**8, 10**9)
+    found = trial.call(function, 0.1 * 64 * 10**8 / 10**9, 10**8, 10**9)
     hint = "With so slow a network, the second machine already costs more than it brings: return 1."
     mistakes = [("There is always one machine.", 0)]
     trial.equal("one machine, where the network is slow", found, 1, hint, mistakes)
@@ -719,6 +720,13 @@ LAST = [  # the case, the names, the number of workers, the answer, hints for ot
         },
     ),
     (
+        "an earlier job had three workers",
+        _folders([2, 3], [2], [3]),
+        2,
+        2,
+        {3: "Worker 1 has no epoch 3. Only the workers 0 to workers - 1 count."},
+    ),
+    (
         "ten epochs and more",
         _folders([9, 10], [9, 10]),
         2,
@@ -875,7 +883,7 @@ def scaled_rate(trial, by_hand, function):
         ),
         "b": (False, "The seed is the same, so the order is the same. That is as it should be."),
         "c": (True, "All take the beginning of the same order: rank is used nowhere."),
-        "d": (False, "128 images are divided by 2 and by 4 without a rest."),
+        "d": (False, "128 images are divided by 2 and by 4 without a remainder."),
     },
 )
 def same_images(trial, hypothesis_a, epoch_of):

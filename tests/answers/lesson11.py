@@ -362,6 +362,13 @@ def by_sets(*, names, workers):
     return str(max(set.intersection(*of_each) | {0}))
 
 
+def most_have(names, workers):
+    """As many workers as there are now, whichever they are."""
+    pairs = of_all_names([name for name in names if not name.endswith("partial")])
+    ranks = {e: {r for other, r in pairs if other == e} for e, _ in pairs}
+    return max((e for e, who in ranks.items() if len(who) >= workers), default=0)
+
+
 def of_all_names(names):
     """Pairs of epoch and worker, unfinished ones included."""
     return [tuple(map(int, re.findall(r"\d+", name))) for name in names if "worker" in name]
@@ -621,6 +628,8 @@ WRONG = {
         ((40, machines), "Go on"),
         *(((5, its), hint) for hint, its in lesson11.MACHINES),
         ((5, lambda c, n, b: 1), "smallest T(W)"),
+        ((5, lambda c, n, b: round(math.sqrt(c * b / (64 * n)))), "always one machine"),
+        ((5, lambda c, n, b: 1 if c * b < 256 * n else machines(c, n, b)), "smallest T(W)"),
         (
             (5, lambda c, n, b: 0 if c * b / (64 * n) < 1 else machines(c, n, b)),
             "always one machine",
@@ -631,6 +640,7 @@ WRONG = {
         ),
     ],
     "whole_or_none": [
+        ((save, most_have), "Only the workers 0 to"),
         ((directly, last_common), "give it the name with os.replace"),
         ((saving(aside=lambda path: path), last_common), "Write into another file"),
         ((in_memory, last_common), "may not fit into the memory"),
@@ -683,7 +693,7 @@ WRONG = {
     "same_images": [
         (("a", epoch_of), "parts would overlap by chance"),
         (("b", epoch_of), "as it should be"),
-        (("d", epoch_of), "without a rest"),
+        (("d", epoch_of), "without a remainder"),
         (("c", epochs_cut(lambda o, r, w: o[: len(o) // w])), "The symptom is still there"),
         (("c", epochs_cut(lambda o, r, w: o)), "Keep the sizes"),
         (("c", own_seed), "Do they all cut the same order"),
