@@ -372,7 +372,7 @@ def large_batches():
     yield lab, "we start from", 32, base, 2048, 64, scaled(2048)
     yield lab, "mean of five seeds, without warm-up", about["images"] // 5, about["seeds"]
     kept = (32, False, base), (128, False, scaled(128))
-    yield lab, "keeps the accuracy almost", *map(text, kept), base, 2048, text((2048, False, base))
+    yield lab, "almost keeps the accuracy", *map(text, kept), base, 2048, text((2048, False, base))
     gains = [100 * (tested[b, False, scaled(b)] - tested[b, False, base]) for b in batches[1:]]
     yield lab, "right in direction", *[round(gain) for gain in gains]
     plateau = right[32, False][0.04:0.32]
