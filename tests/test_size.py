@@ -43,4 +43,4 @@ def test_the_code_that_notebooks_share_stays_small():
     count = {path.name: lines_of_code(path.read_text(encoding="utf-8")) for path in MODULES}
     apart = {name: count.pop(name) for name in SEVERAL_PROCESSES}
     assert sum(count.values()) < 1_220, count
-    assert sum(apart.values()) < 580, apart
+    assert sum(apart.values()) < 600, apart
