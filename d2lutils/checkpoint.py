@@ -37,15 +37,21 @@ def epochs(folder, num_epochs, kvstore, training, data, settings):
     train = f"{data.X.shape}, {zlib.crc32(data.y.asnumpy().tobytes())}"
     settings = {"num_epochs": num_epochs, **settings, "train": train}
     settings |= {"seed": rng.bit_generator.state, "workers": kvstore.num_workers if kvstore else 1}
+    settings = json.loads(_json(settings))  # as they come back from a file
     folder.mkdir(parents=True, exist_ok=True)
     done = _last(folder, rank, num_epochs, kvstore)
     if done:
         _restore(_path(folder, done, rank), training, settings)
     for epoch in range(done, num_epochs):
-        mx.random.seed(zlib.crc32(json.dumps(rng.bit_generator.state).encode()) + rank)
+        mx.random.seed(zlib.crc32(_json(rng.bit_generator.state).encode()) + rank)
         yield epoch
         _save(_path(folder, epoch + 1, rank), training, settings)
         shutil.rmtree(_path(folder, epoch + 1 - KEPT, rank), ignore_errors=True)
+
+
+def _json(value):
+    """JSON of what may hold NumPy's numbers and arrays."""
+    return json.dumps(value, default=lambda array: array.tolist())
 
 
 def _path(folder, epoch, rank):
@@ -72,7 +78,7 @@ def _save(path, training, settings):
         trainer.save_states(str(partial / "optimizer"))
         about = {"settings": settings, "order": rng.bit_generator.state, "history": vars(history)}
         about["sha256"] = {file.name: _sha256(file) for file in partial.iterdir()}
-        (partial / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        (partial / "about.json").write_text(_json(about), encoding="utf-8")
         for file in partial.iterdir():
             _to_disk(file)
         shutil.rmtree(path, ignore_errors=True)

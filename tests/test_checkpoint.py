@@ -121,6 +121,17 @@ def test_a_network_may_get_its_weights_from_the_checkpoint(fashion, tmp_path):
     assert_same(net, fit(net, *fashion, **SETTINGS, resume=tmp_path), expected, wanted)
 
 
+def test_numbers_of_numpy_are_settings_too(fashion, tmp_path):
+    settings = SETTINGS | {"num_epochs": numpy.int64(2), "lr": numpy.float32(0.1)}
+    expected, net = small(), small()
+    for seed in (0, lambda: numpy.random.Generator(numpy.random.MT19937(1))):
+        folder = tmp_path / str(callable(seed))
+        for trained in (expected, net):
+            again = seed() if callable(seed) else seed
+            fit(trained, fashion[0], **settings, seed=again, resume=folder)
+        assert all(map(numpy.array_equal, weights(expected), weights(net)))
+
+
 def test_a_finished_training_is_read_not_repeated(fashion, tmp_path, monkeypatch):
     expected = small()
     wanted = fit(expected, *fashion, **SETTINGS, resume=tmp_path)
