@@ -19,7 +19,8 @@ PRACTICE = [
     *sorted((ROOT / "notebooks/solutions").glob("*.ipynb")),
 ]
 NOTEBOOKS = COURSE + PRACTICE
-FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."]
+ELSEWHERE = {"build", "site"}  # their links are those of the site
+FOLDERS = [p for p in ROOT.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in ELSEWHERE]
 TEXTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in sorted(folder.rglob("*.md")))]
 
 # What a notebook builds and d2lutils ships.

@@ -26,7 +26,7 @@ Core minutes are the times of all runs added up, {total:.0f} in total, on the pr
 
 def readers(name):
     """A link to each notebook that loads the experiment: 01, solutions 01."""
-    for path in sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("[!.]*/*.ipynb")]):
+    for path in sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("[es]*/*.ipynb")]):
         text = path.read_text(encoding="utf-8")
         if any(f'{function}(\\"{name}\\"' in text for function in ("load", "final")):
             place = path.relative_to(NOTEBOOKS)
