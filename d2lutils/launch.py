@@ -36,6 +36,7 @@ import sys
 import time
 from pathlib import Path
 
+MOST = 64  # processes on a machine: a worker takes 200 MB before it trains
 ENGINE = "import mxnet"  # all that a server or the scheduler runs: DMLC_ROLE says what it is
 HOST = re.compile(r"(\w[\w.-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
 SIGNALS = {number.value: number.name for number in signal.Signals}
@@ -79,6 +80,11 @@ def launch(script, *arguments, workers=2, servers=1, hosts=None, limit=60, show=
     if hosts is None and not os.path.isfile(script):
         raise ValueError(f"script must be the path of a Python file, and {str(script)!r} is none.")
     places = [HERE] if hosts is None else read_hosts(hosts)
+    if workers + servers > MOST * len(places):
+        raise ValueError(
+            f"{workers:,} workers and {servers:,} servers are too many for {len(places)} machine(s): "
+            f"start at most {MOST} processes on each."
+        )
     chosen = [places[i % len(places)] for i in range(workers)]
     chosen.sort(key=lambda host: host.address, reverse=True)  # the order of MXNet
     job = [Process("scheduler", places[0])]
@@ -294,7 +300,10 @@ def _judge(started, workers, limit, now):
                 worker.fail(f"{worker.where} has ended, and {stall}")
         for process in running:
             if not process.connected:
-                process.fail(f"{process.where} has not connected, and {stall}")
+                process.fail(
+                    f"{process.where} has not connected, and {stall} "
+                    "(on a busy machine, give a larger limit)"
+                )
         last = min(waiting, key=lambda worker: (worker.beats, worker.moved))
         silence = f"{now - last.moved:.0f} seconds of silence"
         if len({worker.beats for worker in workers}) == 1 < len(workers):  # who waits for whom?

@@ -364,6 +364,7 @@ def test_the_command_says_how_it_went(tmp_path):
     [
         (["--workers", "0", __file__], "workers must be a whole number from 1, not 0"),
         (["--servers", "-1", __file__], "servers must be a whole number from 1, not -1"),
+        (["--workers", "64", __file__], "64 workers and 1 servers are too many for 1 machine(s)"),
         (["--limit", "0", __file__], "limit must be a positive number of seconds, not 0.0"),
         (["--limit", "nan", __file__], "limit must be a positive number of seconds, not nan"),
         (["missing.py"], "script must be the path of a Python file, and 'missing.py' is none"),

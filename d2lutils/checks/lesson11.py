@@ -65,10 +65,10 @@ SERVER = [
         "pass 8 n W bytes, and each of the S servers has its share of them.",
     ),
 )
-def step_bytes(trial, sent, received, through, function):
-    """sent, received: bytes of one of 4 workers in a step, 1,000,000 parameters, one server; through:
-    bytes through the server's machine; function(n, servers, workers) -> bytes that one worker sends
-    and receives, bytes through the machine of each server."""
+def step_bytes(trial, sent, received, through_server, function):
+    """sent, received: bytes of one of 4 workers in a step, 1,000,000 parameters, one server;
+    through_server: bytes through its machine; function(n, servers, workers) -> bytes that one
+    worker sends and receives, bytes through the machine of each server."""
     known = [
         (COUNT, 1e6),
         (BITS, 32e6),
@@ -89,7 +89,7 @@ def step_bytes(trial, sent, received, through, function):
     ]
     hint = "All four workers send to the server, and all four receive from it."
     what = "bytes through the server's machine"
-    trial.equal(what, through, 32e6, hint, known, secret=True, tolerance=1e-9)
+    trial.equal(what, through_server, 32e6, hint, known, secret=True, tolerance=1e-9)
 
     cases = [(trial.integer(10**5, 10**7), s, w) for s, w in ((1, 5), (2, 7), (3, 8), (5, 2))]
     found = [
@@ -829,8 +829,8 @@ RATES = [
         "share). And 0.1 * 8192 / 256.",
     ),
 )
-def scaled_rate(trial, by_hand, function):
-    """by_hand: the rate for batches of 8,192, if 0.1 is right for 256; function(step, steps_warm,
+def scaled_rate(trial, scaled_rate, function):
+    """scaled_rate: the rate for batches of 8,192, if 0.1 is right for 256; function(step, steps_warm,
     base_lr, k) -> the rate of a step."""
     mistakes = [
         ("That is k.", 32),
@@ -839,7 +839,7 @@ def scaled_rate(trial, by_hand, function):
         ("Nothing has changed.", 0.1),
     ]
     what, hint = "the scaled rate for 8,192 images", "k = 8192 / 256: the rate is k times as large."
-    trial.equal(what, by_hand, 3.2, hint, mistakes, secret=True, tolerance=1e-6)
+    trial.equal(what, scaled_rate, 3.2, hint, mistakes, secret=True, tolerance=1e-6)
     n, base, k = trial.integer(5, 9), trial.rng.uniform(0.05, 0.2), trial.integer(11, 19)
     groups = {
         "the first step": [0],
