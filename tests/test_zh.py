@@ -346,6 +346,21 @@ def test_a_translation_that_nobody_saved_is_not_lost(course, monkeypatch, capsys
     assert zh.write(course) and len(chinese(course).cells) == 2
 
 
+def test_code_that_changed_in_english_does_not_stop_an_unsaved_translation(course, monkeypatch):
+    zh.write(course)
+    for command in (
+        ["init", "-q"],
+        ["add", "notebooks"],
+        ["-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "."],
+    ):
+        subprocess.run(["git", *command], cwd=zh.ROOT, check=True)
+    edit(course, 0, "# 一")
+    edit(course, 1, "2 + 2", folder="")
+    monkeypatch.setattr(zh, "is_unsaved", lambda path: True)
+    assert zh.write(course)
+    assert [cell.source for cell in chinese(course).cells] == ["# 一", "2 + 2"]
+
+
 def test_nothing_is_left_to_do():
     result = subprocess.run(
         [sys.executable, "tools/zh.py", "--check"], cwd=ROOT, capture_output=True, text=True

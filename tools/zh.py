@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
 from copy import deepcopy
 from html import escape, unescape
@@ -72,9 +73,18 @@ def translations(notebook):
     }
 
 
-def losses(old, new):
+def committed(place):
+    """The sources of the cells of notebooks/PLACE that git has."""
+    command = ["git", "show", f"HEAD:./{place.as_posix()}"]
+    shown = subprocess.run(command, cwd=NOTEBOOKS, capture_output=True, text=True, encoding="utf-8")
+    if shown.returncode != 0:
+        return set()
+    return {cell.source for cell in nbformat.reads(shown.stdout, as_version=4).cells}
+
+
+def losses(old, new, place):
     """What of the old notebook is not in the new one: a translation, or somebody's code."""
-    kept = {cell.source for cell in new.cells}
+    kept = {cell.source for cell in new.cells} | committed(place)
     sources = {cell.id: cell.source for cell in new.cells}
     for cell in old.cells:
         moved = cell.cell_type == "markdown" and cell.id in sources
@@ -98,7 +108,7 @@ def write(place, check=False):
     if check:
         print(f"notebooks/zh/{place} is out of date: run make zh", file=sys.stderr)
         return False
-    lost = list(losses(old, new))
+    lost = list(losses(old, new, place))
     if lost and is_unsaved(path):
         print(
             f"notebooks/zh/{place} holds cells that are neither committed nor in the English "
