@@ -1,5 +1,7 @@
 """The families: every builder against the papers' numbers and against Gluon's model zoo."""
 
+import csv
+import re
 import subprocess
 import sys
 
@@ -17,6 +19,7 @@ from d2lutils.families import (
 from d2lutils.nets import count, multiply_adds
 from d2lutils.resnet import Residual, resnet18, small_resnet
 
+import architectures
 import numpy
 import pytest
 from mxnet import init, np
@@ -111,6 +114,39 @@ def test_small_densenets_have_the_parameters_of_the_paper(depth, growth_rate, bc
     net = densenet_bc(depth, growth_rate, bottleneck=bc, compression=0.5 if bc else 1)
     net, _ = made(net, 1, 3, 32, 32)
     assert f"{count(net) / 1e6:.1f}" == millions
+
+
+with architectures.FILE.open(encoding="utf-8") as file:
+    TABLE = list(csv.DictReader(file))
+
+
+def test_the_table_of_networks_has_each_network_and_what_is_published():
+    first = [row["network"] for row in TABLE]
+    assert first == [name for name, *_ in architectures.networks()], "run tools/architectures.py"
+    published = {row["built by"]: row["published"] for row in TABLE}
+    for depth, parameters in RESNET.items():
+        assert published[f"resnet({depth})"] == f"{parameters:,}"
+    for depth, parameters in DENSENET.items():
+        assert published[f"densenet({depth})"] == f"{parameters:,}"
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["network"])
+def test_a_row_of_the_table_is_what_the_network_has(row):
+    """Multiply-adds of small networks only: the large ones are tested above."""
+    net = architectures.build(row["built by"])
+    channels, height, width = map(int, row["input"].split(" × "))
+    net.initialize()
+    net(np.zeros((1, channels, min(height, 64), min(width, 64))))
+    assert f"{count(net):,}" == row["parameters"], "run tools/architectures.py"
+    if row["published"]:
+        value, unit = re.fullmatch(r"([\d.,]+)( M)?", row["published"]).groups()
+        published = float(value.replace(",", "")) * (1e6 if unit else 1)
+        assert abs(count(net) - published) < (2e5 if unit else 1), (
+            "10.2 M of 1001 layers are weights"
+        )
+    if "M" in row["multiply-adds"]:
+        work = multiply_adds(net, np.zeros((1, channels, height, width)))
+        assert f"{work / 1e6:.1f} M" == row["multiply-adds"], "run tools/architectures.py"
 
 
 def test_version_2_of_164_and_1001_layers():

@@ -112,6 +112,14 @@ def test_no_cell_failed(path):
 
 
 @each_notebook
+def test_its_code_does_not_hang_on_its_folder(path):
+    """The same code runs one folder deeper, in notebooks/zh."""
+    assert [
+        c.source for c in cells(path, "code") if re.search(r"""["']\.\.["'/]""", c.source)
+    ] == []
+
+
+@each_notebook
 def test_nothing_went_to_stderr(path):
     assert [out.text for out in outputs(path) if out.get("name") == "stderr"] == []
 
