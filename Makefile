@@ -5,6 +5,9 @@ READY := .venv/.ready
 PLATFORMS := x86_64-manylinux_2_28 aarch64-manylinux_2_28 x86_64-apple-darwin
 THREADS := 1
 LAB :=
+PAGE := notebooks/00_start_here.ipynb
+SITE_URL := http://localhost:8000
+SITE_REPOSITORY :=
 UPGRADE :=
 COV :=
 LESSONS := $(wildcard notebooks/*.ipynb)
@@ -34,7 +37,7 @@ LEAKS := COURSE_FULL OMP_% GOMP_% KMP_% MXNET_% PYTEST_% COVERAGE_% GIT_%
 UNWATCHED := env $(addprefix -u ,$(filter $(LEAKS),$(.VARIABLES))) JUPYTER_NO_CONFIG=1
 
 .NOTPARALLEL:
-.PHONY: help lab test test-units test-notebooks test-order test-matrix notebooks full bare bench onnx lint lock upgrade
+.PHONY: help lab test test-units test-notebooks test-order test-matrix notebooks zh site browser full bare bench onnx lint lock upgrade
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,7 +45,7 @@ help:
 lab: $(READY)  ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),,--no-browser) \
-	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB)
+	  --LabApp.default_url=/lab/tree/$(PAGE) $(LAB)
 
 test: test-units test-notebooks  ## run every test, the notebooks included
 
@@ -70,6 +73,15 @@ notebooks: $(READY)  ## execute the notebooks in place (one: make notebooks NB=n
 full: $(READY)  ## execute the lessons on all images, into build/full (hours)
 	$(UNWATCHED) COURSE_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --output-dir build/full $(LESSONS)
 
+zh: $(READY)  ## bring notebooks/zh up to date with the English notebooks, and mark what is to be translated
+	$(BIN)/python tools/zh.py
+
+site: site/.venv/.ready  ## build the site in both languages, into build/site
+	SITE_URL=$(SITE_URL) SITE_REPOSITORY=$(SITE_REPOSITORY) site/.venv/bin/python site/build.py
+
+browser: $(READY) site  ## try the site and the course in a browser (needs chromium)
+	site/.venv/bin/pytest site/tests --confcutdir=site --rootdir=site --numprocesses=auto --dist=worksteal
+
 bare:  ## try the README's commands and the Dockerfile on a bare Debian (needs root, debootstrap)
 	python3 tools/bare.py
 
@@ -89,6 +101,8 @@ lint: $(READY)  ## check style and format of code and notebooks
 lock:  ## compile requirements.txt and environment.yml from pyproject.toml; pins stay (needs uv)
 	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --no-strip-extras --quiet \
 	  --custom-compile-command "make lock" --output-file requirements.txt $(UPGRADE)
+	uv pip compile site/requirements.in --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+	  --quiet --custom-compile-command "make lock" --output-file site/requirements.txt $(UPGRADE)
 	sh tools/environment.sh < requirements.txt > environment.yml
 	for platform in $(PLATFORMS); do uv pip install --dry-run --quiet --only-binary :all: --no-deps \
 	  --require-hashes --python-version 3.11 --python-platform $$platform --target build/none \
@@ -99,6 +113,12 @@ upgrade: lock  ## the same with the newest version of everything
 
 $(READY): requirements.txt pyproject.toml
 	sh tools/venv.sh
+
+# What builds the site and tries it in a browser.
+site/.venv/.ready: site/requirements.txt
+	$(firstword $(wildcard $(BIN)/python) python3.11) -m venv --clear $(@D)
+	$(@D)/bin/python tools/install.py --quiet --no-deps --require-hashes --requirement $<
+	touch $@
 
 # What the course is measured against, apart from its own environment.
 benchmarks/.venv/.ready: benchmarks/requirements.txt | $(READY)

@@ -725,7 +725,7 @@ def saved(folder):
 
 @pytest.mark.faults
 @pytest.mark.timeout(300)  # two jobs, and the first one of a process a third
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("FAULT_ROUNDS", 10))))
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["KILL", "STOP"])
 def test_a_process_is_struck_at_any_moment(undisturbed, mxnet, mark, number, seed, tmp_path):
     """The job ends, says who it was, and goes on from its checkpoints to the same end, bit for bit."""

@@ -40,7 +40,9 @@ def test_every_change_and_every_week_is_tested():
     weekly = [
         target for job in WORKFLOWS["weekly"]["jobs"].values() for target in made(commands(job))
     ]
-    assert {"bare", "upgrade", "test"} <= set(weekly)
+    assert {"bare", "upgrade", "test", "test-order"} <= set(weekly)
+    texts = [commands(job) for job in WORKFLOWS["weekly"]["jobs"].values()]
+    assert all(any(f"-m {mark}" in text for text in texts) for mark in ("registry", "faults"))
 
 
 @each_job
@@ -51,7 +53,10 @@ def test_a_job_makes_what_the_makefile_has(job):
 @each_job
 def test_a_job_ends_and_may_do_little(job):
     assert 0 < int(job["timeout-minutes"]) <= 60
-    assert "permissions" not in job, "the workflow's are enough"
+    if job is JOBS["pages-deploy"]:
+        assert job["permissions"] == {"pages": "write", "id-token": "write"}
+    else:
+        assert "permissions" not in job, "the workflow's are enough"
     for step in job["steps"]:
         if "checkout" in step.get("uses", ""):
             assert step["with"]["persist-credentials"] == "false"

@@ -1,0 +1,237 @@
+"""Build the site: build/source/en and /zh, the notebooks as they are with the pages around them, and
+from these build/site.
+
+Exercises appear once, from the notebooks with solutions: the site folds these behind the questions.
+"""
+
+import csv
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import slides
+from course import REPOSITORY, URL, address
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE, SITE = ROOT / "build" / "source", ROOT / "build" / "site"
+NOTEBOOKS = {"en": ROOT / "notebooks", "zh": ROOT / "notebooks" / "zh"}
+README = {"en": "README.md", "zh": "README.zh.md"}
+PARTS = {  # captions of the table of contents, and the pages under each
+    "en": [
+        "The three ideas",
+        "Understanding",
+        "Further",
+        "Exercises",
+        "About the numbers",
+        "Teaching",
+    ],
+    "zh": ["三个想法", "理解", "进阶", "练习", "数据从哪里来", "教学"],
+}
+LESSONS = [slice(0, 6), slice(6, 8), slice(8, None)]
+RESULTS = {
+    "en": (
+        "# Recorded experiments",
+        "Each table has one row for each setting: mean ± standard deviation over its runs (seeds), in the "
+        "last recorded epoch. Click on a heading to sort by it. The complete table, with every seed "
+        "and epoch, is in the file.",
+        "runs",
+    ),
+    "zh": (
+        "# 实验记录",
+        "每张表中，一行是一种设置：各次运行（不同的随机种子）在最后一个记录的迭代周期中的均值 ± 标准差。点击表头可以排序。"
+        "包含每个种子、每个迭代周期的完整表格在文件里。",
+        "次数",
+    ),
+}
+
+
+def pages(language):
+    """The names of the lessons, and of the exercises."""
+    folder = NOTEBOOKS[language]
+    lessons = sorted(path.stem for path in folder.glob("*.ipynb"))
+    return lessons, [f"exercises/{p.stem}" for p in sorted((folder / "solutions").glob("*.ipynb"))]
+
+
+def copy_notebooks(language):
+    folder, target = NOTEBOOKS[language], SOURCE / language
+    target.mkdir(parents=True)
+    for path in folder.glob("*.ipynb"):
+        shutil.copy(path, target)
+    shutil.copytree(folder / "solutions", target / "exercises", ignore=ignored)
+    shutil.copytree(ROOT / "notebooks" / "figures", target / "figures")
+    if language == "zh":
+        shutil.copytree(folder / "figures", target / "figures", dirs_exist_ok=True)
+        shutil.copy(folder / "GLOSSARY.md", target)
+    for path in (ROOT / "site" / language).glob("*"):
+        shutil.copy(path, target)
+
+
+ignored = shutil.ignore_patterns(".*")
+
+
+def slug(anchor):
+    """An anchor of Jupyter, such as 8.-The-course, as the site has it."""
+    return re.sub(r"[^\w-]", "", anchor).lower()
+
+
+def front_page(language):
+    """The README as the first page, and the table of contents."""
+    text = (ROOT / README[language]).read_text(encoding="utf-8")
+    text = re.sub(r"\]\(notebooks/(zh/)?", "](./", text).replace('src="notebooks/', 'src="')
+    text = text.replace("](./solutions/", "](./exercises/")
+    text = re.sub(
+        r"\[<img ([^>]+)>\]\(./(\w+)\.ipynb\)",
+        r'<a href="\2.html"><img loading="lazy" \1></a>',
+        text,
+    )
+    text = re.sub(r"(?<=\.ipynb#)[^)]+", lambda match: slug(match[0]), text)
+    text = re.sub(r"(?<=\]\()(?!\w+:|\./|#)([^)]+)", lambda match: address(match[1]), text)
+    lessons, exercises = pages(language)
+    contents = [lessons[part] for part in LESSONS]
+    contents += [exercises, ["results", "architectures", "benchmarks"], ["instructors"]]
+    if language == "zh":
+        contents[-1] = [*contents[-1], "GLOSSARY"]
+    for caption, names in zip(PARTS[language], contents, strict=True):
+        entries = "\n".join(names)
+        text += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{entries}\n```\n"
+    (SOURCE / language / "index.md").write_text(text, encoding="utf-8")
+
+
+def summary(path, runs):
+    """The rows of an experiment: its settings, then each measure in the last epoch over all seeds."""
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = list(rows[0])
+    settings = columns[: columns.index("seed")]
+    measures = columns[columns.index("epoch") + 1 :]
+    last = max(int(row["epoch"]) for row in rows)
+    groups = {}
+    for row in rows:
+        if int(row["epoch"]) == last:
+            groups.setdefault(tuple(row[name] for name in settings), []).append(row)
+    yield [*settings, runs, *measures]
+    for key, group in groups.items():
+        cells = []
+        for name in measures:
+            values = [float(row[name]) for row in group if row[name] not in {"", "nan"}]
+            mean = f"{statistics.fmean(values):.4g}" if values else "–"
+            spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+            missing = f" ({len(values)}/{len(group)})" if 0 < len(values) < len(group) else ""
+            cells.append(mean + spread + missing)
+        yield [*key, str(len(group)), *cells]
+
+
+def results(language):
+    title, text, runs = RESULTS[language]
+    folder = ROOT / "data" / "results"
+    lines = [title, "", text, ""]
+    described = dict(
+        re.findall(
+            r"^\| \[`(\w+)`\]\(\w+\.csv\) \| ([^|]+) \|", (folder / "README.md").read_text(), re.M
+        )
+    )
+    for path in sorted(folder.glob("*.csv")):
+        if path.stem.endswith("_full"):
+            continue
+        head, *rows = summary(path, runs)
+        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        lines += [f"## {path.stem}", "", described[path.stem], ""]
+        lines += [
+            f"[{path.name}]({address(f'data/results/{path.name}')}), `{about['command']}`",
+            "",
+        ]
+        lines += ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]] + [
+            ""
+        ]
+    (SOURCE / language / "results.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def architectures(language):
+    """The page's text, and the table of data/architectures.csv."""
+    path = SOURCE / language / "architectures.md"
+    with (ROOT / "data" / "architectures.csv").open(encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    rows = [[name, f"`{call}`", *others] for name, call, *others in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("{table}", "\n".join(lines)), encoding="utf-8"
+    )
+
+
+def copy_code(language):
+    """Without a repository to link to, the site serves the files that its pages link to."""
+    patterns = [
+        "d2lutils/**/*.py",
+        "data/results/*.csv",
+        "data/**/*.md",
+        "benchmarks/*.md",
+        "*.cff",
+    ]
+    for path in (
+        ROOT / "LICENSE",
+        ROOT / "CONTRIBUTING.md",
+        *(p for q in patterns for p in ROOT.glob(q)),
+    ):
+        target = SOURCE / language / "code" / f"{path.relative_to(ROOT)}.txt"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+
+
+def write_sources():
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    for language in NOTEBOOKS:
+        copy_notebooks(language)
+        front_page(language)
+        results(language)
+        architectures(language)
+        shutil.copy(ROOT / "benchmarks" / "RESULTS.md", SOURCE / language / "benchmarks.md")
+        if not REPOSITORY:
+            copy_code(language)
+
+
+def build():
+    """Build both languages at the same time; returns whether both succeeded, without a warning."""
+    shutil.rmtree(SITE, ignore_errors=True)
+    options = ["-q", "-W", "--keep-going", "-b", "html", "-c", ROOT / "site"]
+    running = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "sphinx",
+                *options,
+                "-t",
+                language,
+                SOURCE / language,
+                SITE / language,
+            ]
+        )
+        for language in NOTEBOOKS
+    ]
+    SITE.mkdir(parents=True, exist_ok=True)
+    for path in (ROOT / "site" / "root").glob("*.html"):
+        text = path.read_text(encoding="utf-8").replace("{base}", urlsplit(URL).path)
+        (SITE / path.name).write_text(text.replace("{url}", URL), encoding="utf-8")
+    succeeded = all([process.wait() == 0 for process in running])
+    for language, folder in NOTEBOOKS.items():
+        target = SITE / language / "slides"
+        target.mkdir()
+        shutil.copytree(
+            SOURCE / language / "figures", target.parent / "figures"
+        )  # the front page's too
+        for path in sorted(folder.glob("*.ipynb")):
+            slides.write(path, target, {"en": "en", "zh": "zh-CN"}[language])
+    shutil.rmtree(
+        SITE / "jupyter_execute", ignore_errors=True
+    )  # where MyST-NB keeps pictures meanwhile
+    return succeeded
+
+
+if __name__ == "__main__":
+    write_sources()
+    sys.exit(not build())

@@ -1,0 +1,57 @@
+"""The site: one configuration for both languages (`-t zh` builds the Chinese one)."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import chinese_search  # noqa: E402, F401  the search of the Chinese site
+
+CHINESE = tags.has("zh")  # noqa: F821  Sphinx defines `tags`
+
+project = "归一化、跳跃、连结" if CHINESE else "Normalize, Skip, Concatenate"
+author = "The authors of the course"
+copyright = "CC BY 4.0"
+language = "zh_CN" if CHINESE else "en"
+
+extensions = ["myst_nb", "sphinx_copybutton", "course"]
+exclude_patterns = ["code/**", "solutions/**"]
+
+nb_execution_mode = "off"
+nb_custom_formats = {".ipynb": "course.read"}
+nb_merge_streams = True
+nb_code_prompt_show = "显示结果" if CHINESE else "Show what comes out"
+nb_code_prompt_hide = "隐藏结果" if CHINESE else "Hide what comes out"
+copybutton_selector = "div.highlight pre"
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 4
+
+html_theme = "pydata_sphinx_theme"
+html_title = project
+html_baseurl = f"{os.environ['SITE_URL'].rstrip('/')}/{'zh' if CHINESE else 'en'}/"
+html_static_path = ["_static"]
+templates_path = ["_templates"]
+html_css_files = ["course.css"]
+html_js_files = ["course.js"]
+html_favicon = "_static/favicon.svg"
+html_copy_source = False
+html_show_sourcelink = False
+html_context = {"default_mode": "auto"}
+html_sidebars = {"**": ["contents.html"]}
+html_theme_options = {
+    "navbar_center": [],
+    "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["language", "search-button"],
+    "secondary_sidebar_items": ["page-toc", "tools"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "back_to_top_button": False,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+mathjax_path = "mathjax/tex-chtml.js"
+mathjax3_config = {"options": {"enableMenu": False}, "chtml": {"matchFontHeight": False}}

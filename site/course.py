@@ -1,0 +1,241 @@
+"""What the site adds to MyST-NB: folds, links, the language switch, downloads, and the map of the site."""
+
+import os
+import re
+import shutil
+import struct
+from html import escape
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+URL = os.environ["SITE_URL"].rstrip("/")
+REPOSITORY = os.environ.get("SITE_REPOSITORY", "").rstrip("/")
+WORDS = {
+    "en": {
+        "solution": "Solution",
+        "contents": "All pages",
+        "notebook": "This notebook",
+        "download": "Download",
+        "blank": "Download the exercises",
+        "solved": "Download the solutions",
+        "edit": "Edit this page",
+        "open": "Open in Jupyter:",
+    },
+    "zh": {
+        "solution": "解答",
+        "contents": "全部页面",
+        "notebook": "本页笔记本",
+        "download": "下载",
+        "blank": "下载练习",
+        "solved": "下载解答",
+        "edit": "编辑本页",
+        "open": "在 Jupyter 中打开：",
+    },
+}
+# Files of the repository that are pages of the site.
+PAGES = {
+    "README.md": "index",
+    "README.zh.md": "index",
+    "data/results/README.md": "results",
+    "benchmarks/RESULTS.md": "benchmarks",
+}
+
+
+# --- a notebook as the site shows it ---
+
+
+def read(text):
+    """A notebook with folds, image texts and the site's links; the file itself stays as it is."""
+    notebook = nbformat.reads(text, as_version=4)
+    chinese = any("english" in cell.metadata for cell in notebook.cells)
+    fold_predicted(notebook.cells)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = linked(cell.source)
+        else:
+            describe(cell)
+    notebook.cells = list(fold_solutions(notebook.cells, WORDS["zh" if chinese else "en"]))
+    return notebook
+
+
+def fold_predicted(cells):
+    """Fold what comes out of the code after a **Predict**, until the next text."""
+    predicting = False
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            predicting = re.search(r"\*\*(Predict|预测)\b", cell.source) is not None
+        elif predicting and cell.outputs:
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
+
+
+def fold_solutions(cells, words):
+    """Fold each run of cells tagged "solution" behind its question."""
+    inside = False
+    for cell in cells:
+        is_solution = "solution" in cell.metadata.get("tags", [])
+        if is_solution and cell.source.startswith(">"):  # "These are the solutions"
+            continue
+        if is_solution and not inside:
+            yield html(f'<details class="solution"><summary>{words["solution"]}</summary>')
+        if inside and not is_solution:
+            yield html("</details>")
+        inside = is_solution
+        yield cell
+    if inside:
+        yield html("</details>")
+
+
+def html(text):
+    return nbformat.v4.new_markdown_cell(f"```{{raw}} html\n{text}\n```")
+
+
+def describe(cell):
+    """The text of a picture, which the notebook keeps beside it, becomes its alternative text."""
+    pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+    for output in pictures:
+        output.data.pop("text/html", None)  # the same picture inside of the page
+    texts = [output.data["text/plain"] for output in pictures]
+    if texts:
+        cell.metadata["mystnb"] = {"image": {"alt": " ".join(texts)}}
+
+
+def linked(source):
+    """The links of a notebook to what is elsewhere on the site, or in the repository."""
+    source = re.sub(r"(?<=\]\()((?:\.\./)?)solutions/", r"\1exercises/", source)
+    outward = r"(?<=\]\()(?:\.\./)+((?:d2lutils|data|benchmarks|tests|tools)/[^)#]+|README[\w.]*)"
+    return re.sub(outward, lambda match: address(match[1]), source)
+
+
+def address(path):
+    """Where the site links to for a file of the repository."""
+    if path in PAGES:
+        return f"/{PAGES[path]}.md"
+    return f"{REPOSITORY}/blob/main/{path}" if REPOSITORY else f"/code/{path}.txt"
+
+
+# --- the page around it ---
+
+
+def language_of(app):
+    return "zh" if app.config.language == "zh_CN" else "en"
+
+
+def twin(app, page):
+    """The same page in the other language, or its first page."""
+    other = Path(app.srcdir).parent / ("en" if language_of(app) == "zh" else "zh")
+    pages = {path.relative_to(other).with_suffix("").as_posix() for path in other.rglob("*.*")}
+    return page if page in pages or page in {"search", "genindex"} else "index"
+
+
+def files(app, page):
+    """The notebooks of a page: label and place in the repository."""
+    words, folder = (
+        WORDS[language_of(app)],
+        "notebooks/zh" if language_of(app) == "zh" else "notebooks",
+    )
+    if not (Path(app.srcdir) / f"{page}.ipynb").exists():
+        return {}
+    if page.startswith("exercises/"):
+        solved = page.replace("exercises/", "solutions/")
+        return {
+            words["blank"]: f"{folder}/{page}.ipynb",
+            words["solved"]: f"{folder}/{solved}.ipynb",
+        }
+    return {words["download"]: f"{folder}/{page}.ipynb"}
+
+
+def around(app, page, template, context, doctree):
+    """What the templates need; and pictures that load when they come into view."""
+    notebooks = files(app, page)
+    language = language_of(app)
+    same = twin(app, page)
+    context.update(
+        words=WORDS[language],
+        other="en" if language == "zh" else "zh",
+        twin=f"{same}.html",
+        notebook=next(iter(notebooks.values()), None),
+        downloads=[(label, path) for label, path in notebooks.items()],
+        edit=f"{REPOSITORY}/edit/main/{list(notebooks.values())[-1]}"
+        if REPOSITORY and notebooks
+        else None,
+        card=card(app, page),
+        description=escape(first_sentence(doctree)),
+        alternates=[("en", f"{URL}/en/{page}.html"), ("zh-CN", f"{URL}/zh/{page}.html")]
+        if same == page
+        else [],
+    )
+    if "body" in context:
+        paths = {name: Path(app.srcdir, path) for path, name in app.builder.images.items()}
+        picture = r'<img (?=[^>]*src="[^"]*_images/([^"]+)")'
+        context["body"] = re.sub(
+            picture, lambda match: f"<img {size(paths.get(match[1]))}", context["body"]
+        )
+        if page in {"results", "architectures", "benchmarks"}:
+            context["body"] = f'<div class="sortable">{context["body"]}</div>'
+
+
+def size(path):
+    """Attributes of a picture: it loads when it comes into view, and its place is kept until then."""
+    lazy = 'loading="lazy" '
+    if path is None or path.suffix != ".png":
+        return lazy
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    return f'{lazy}width="{width}" height="{height}" '
+
+
+def card(app, page):
+    """The picture that stands for a page where somebody links to it."""
+    figure = f"figures/{page.rpartition('/')[2]}.png"
+    return (
+        f"_static/{figure if (ROOT / 'notebooks' / figure).exists() else 'figures/03_resnet.png'}"
+    )
+
+
+def first_sentence(doctree):
+    if doctree is None:
+        return ""
+    paragraphs = [
+        node.astext() for node in doctree.findall(lambda node: node.tagname == "paragraph")
+    ]
+    return next((text.replace("\n", " ")[:200] for text in paragraphs if len(text) > 30), "")
+
+
+def finish(app, error):
+    """Beside the pages: the notebooks, the pictures for links, MathJax, a map of the site."""
+    if error or app.builder.name != "html":
+        return
+    out = Path(app.outdir)
+    pages = sorted(app.env.found_docs)
+    for page in pages:
+        for path in files(app, page).values():
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, out / path)
+    (out / "_static" / "figures").mkdir(exist_ok=True)
+    for path in (ROOT / "notebooks" / "figures").glob("*.png"):
+        shutil.copy(path, out / "_static" / "figures")
+    lines = "\n".join(
+        f"<url><loc>{app.config.html_baseurl}{page}.html</loc></url>" for page in pages
+    )
+    text = f'<?xml version="1.0" encoding="utf-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{lines}\n</urlset>\n'
+    (out / "sitemap.xml").write_text(text, encoding="utf-8")
+    copy_mathjax(out / "_static" / "mathjax")
+
+
+def copy_mathjax(target):
+    """MathJax and its fonts, from the package that carries them."""
+    from importlib.util import find_spec
+
+    source = Path(find_spec("sphinx-mathjax-offline").submodule_search_locations[0])
+    source = source / "static" / "mathjax"
+    fonts = Path("output", "chtml", "fonts", "woff-v2")
+    target.mkdir(exist_ok=True)
+    shutil.copy(source / "tex-chtml.js", target)
+    shutil.copytree(source / fonts, target / fonts, dirs_exist_ok=True)
+
+
+def setup(app):
+    app.connect("html-page-context", around)
+    app.connect("build-finished", finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

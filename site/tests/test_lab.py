@@ -1,0 +1,140 @@
+"""The course in JupyterLab, as a learner uses it: run, watched, answered, stopped."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+FOLDER = ROOT / "build" / "lab"  # copies: JupyterLab saves what it shows
+pytestmark = pytest.mark.xdist_group("lab")
+STOPPED = """
+from d2lutils import fashion_mnist, fit, lenet
+train, _ = fashion_mnist(num_train=10_240)
+net = lenet(None, "relu")
+net.initialize()
+fit(net, train, num_epochs=1000, lr=0.01)
+"""
+
+
+@pytest.fixture(scope="module")
+def lab():
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    shutil.copy(ROOT / "notebooks" / "00_start_here.ipynb", FOLDER)
+    shutil.copy(ROOT / "notebooks" / "exercises" / "03_resnet.ipynb", FOLDER)
+    cells = [nbformat.v4.new_code_cell(STOPPED), nbformat.v4.new_code_cell('print("goes", "on")')]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), FOLDER / "stopped.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = (
+        f"LAB=--port={port} --ServerApp.port_retries=0 --IdentityProvider.token=course --no-browser"
+    )
+    command = ["make", "lab", "PAGE=build/lab/00_start_here.ipynb", options]
+    with (FOLDER / "log").open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=ROOT, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token=course", timeout=5)
+                break
+            except OSError:
+                assert server.poll() is None, (FOLDER / "log").read_text()
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
+
+
+@pytest.fixture
+def page(browser):
+    # So tall that JupyterLab, which draws only what is in view, draws every cell.
+    context = browser.new_context(viewport={"width": 1280, "height": 16_000})
+    context.set_default_timeout(120_000)
+    yield context.new_page()
+    context.close()
+
+
+def menu(page, name, item):
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{name}$")).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{item}$")).click()
+
+
+def wait_until_idle(page):
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+
+
+def saved(page, name):
+    page.keyboard.press("Control+S")
+    time.sleep(3)
+    return nbformat.read(FOLDER / name, as_version=4)
+
+
+def test_make_lab_opens_a_page_and_it_runs_to_its_end_with_a_bar_that_moves(lab, page):
+    page.goto(f"{lab}/?token=course")
+    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+    wait_until_idle(page)
+    assert page.url.endswith("build/lab/00_start_here.ipynb")
+    menu(page, "Run", "Run All Cells")
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]")
+    seen, end = set(), time.monotonic() + 600
+    while page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").count() == 0:
+        text = " ".join(page.locator(".jp-OutputArea-output").all_inner_texts())
+        seen |= set(re.findall(r"[█░]{30} +(\d+)%", text))
+        assert time.monotonic() < end, "notebook 00 took more than ten minutes"
+    assert len(seen) > 3, f"the bar was seen at {seen}"
+    cells = [c for c in saved(page, "00_start_here.ipynb").cells if c.cell_type == "code"]
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    assert not [o for c in cells for o in c.outputs if o.output_type == "error"]
+
+
+def fill(page, cell, text):
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(text)
+
+
+def test_an_exercise_is_answered_wrongly_and_then_rightly(lab, page):
+    page.goto(f"{lab}/lab/tree/build/lab/03_resnet.ipynb?token=course")
+    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+    wait_until_idle(page)
+    setup, answer, check = (page.locator(".jp-CodeCell").nth(i) for i in range(3))
+    assert "y = ..." in answer.inner_text()
+    setup.locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    for given, verdict in {"y = (2, -1, 3)": "not right yet", "y = (0, 0, 4)": "right"}.items():
+        fill(page, answer, given)
+        page.keyboard.press("Control+Enter")
+        check.locator(".cm-content").click()
+        page.keyboard.press("Control+Enter")
+        check.locator(
+            ".jp-OutputArea-output", has_text=f"3.1 A block by hand: {verdict}"
+        ).wait_for()
+
+
+def test_the_stop_button_stops_a_training(lab, page):
+    page.goto(f"{lab}/lab/tree/build/lab/stopped.ipynb?token=course")
+    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+    if page.locator(".jp-Dialog").count():
+        page.locator(".jp-Dialog .jp-mod-accept").click()  # which kernel
+    wait_until_idle(page)
+    training, after = (page.locator(".jp-CodeCell").nth(i) for i in range(2))
+    training.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    training.locator(".jp-OutputArea-output", has_text="epoch  2").first.wait_for()
+    page.locator("[data-command='notebook:interrupt-kernel']").first.click()
+    wait_until_idle(page)
+    after.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    after.locator(".jp-OutputArea-output", has_text="goes on").wait_for()

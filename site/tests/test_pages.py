@@ -1,0 +1,284 @@
+"""Every page of the site in a browser: in both languages, wide and narrow, light and dark."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+SITE = Path(__file__).resolve().parents[2] / "build" / "site"
+PAGES = sorted(
+    path.relative_to(SITE).as_posix()
+    for language in ("en", "zh")
+    for path in (SITE / language).rglob("*.html")
+    if not {"_static", "_downloads", "slides"} & set(path.parts)
+)
+SLIDES = sorted(path.relative_to(SITE).as_posix() for path in SITE.glob("*/slides/*.html"))
+NOTEBOOKS = [page for page in PAGES if re.search(r"/\d\d\w?_", page)]
+each_page = pytest.mark.parametrize("page", PAGES)
+each_language = pytest.mark.parametrize("language", ["en", "zh"])
+WORDS = {"en": ("Batch normalization", "Residual"), "zh": ("批量归一化", "残差")}
+
+
+class Reader(HTMLParser):
+    """The links, ids, pictures and headings of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.ids, self.attributes = [], set(), {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids |= {attributes.get("id"), attributes.get("name")}
+        self.links += [attributes[name] for name in ("href", "src") if attributes.get(name)]
+        self.attributes.setdefault(tag, []).append(attributes)
+
+
+def read(page):
+    return Reader((SITE / page).read_text(encoding="utf-8"))
+
+
+def test_the_site_was_built():
+    assert len(NOTEBOOKS) == 2 * (13 + 11)
+    assert {page[3:] for page in PAGES if page[:2] == "en"} == {
+        page[3:] for page in PAGES if page[:2] == "zh" and page != "zh/GLOSSARY.html"
+    }
+
+
+# --- without a browser ---
+
+
+@pytest.fixture(scope="module")
+def ids():
+    return {page: read(page).ids for page in PAGES}
+
+
+@each_page
+def test_each_link_leads_somewhere(page, ids):
+    broken = []
+    for link in read(page).links:
+        parts = urlsplit(urljoin(f"http://site/{page}", link))
+        if parts.netloc != "site" or parts.scheme not in {"http", "https"}:
+            continue
+        path = unquote(parts.path).lstrip("/")
+        if (
+            not (SITE / path).is_file()
+            or parts.fragment
+            and path in ids
+            and unquote(parts.fragment) not in ids[path]
+        ):
+            broken.append(link)
+    assert broken == []
+
+
+@each_page
+def test_what_search_engines_and_readers_are_told(page):
+    html = read(page).attributes
+    language, _, rest = page.partition("/")
+    assert html["html"][0]["lang"] == {"en": "en", "zh": "zh-CN"}[language]
+    alternates = {a["hreflang"]: a["href"] for a in html["link"] if a.get("rel") == "alternate"}
+    if (SITE / "en" / rest).exists():
+        assert {code: urlsplit(url).path for code, url in alternates.items()} == {
+            "en": f"/en/{rest}",
+            "zh-CN": f"/zh/{rest}",
+        }
+    assert any(a.get("rel") in {"icon", "shortcut icon"} for a in html["link"])
+    assert any(a.get("property") == "og:image" for a in html["meta"])
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_folds_are_closed_and_pictures_wait_and_keep_their_place(page):
+    html = read(page).attributes
+    assert all("open" not in fold for fold in html.get("details", []))
+    for picture in html.get("img", []):
+        assert picture.get("alt", "").strip()
+        assert picture.get("loading") == "lazy"
+        assert picture["src"].endswith(".svg") or {"width", "height"} <= picture.keys()
+
+
+# --- in a browser ---
+
+OVERFLOW = """() => {
+  const wide = [...document.querySelectorAll("body *")].filter((element) =>
+    element.getBoundingClientRect().right > innerWidth + 1);
+  return document.documentElement.scrollWidth > innerWidth
+    ? wide.slice(-3).map((element) => element.outerHTML.slice(0, 120)) : [];
+}"""
+SETTLED = "() => !window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+
+
+def violations(page, rules=None):
+    options = {
+        "runOnly": {"type": "rule", "values": rules} if rules else {"type": "tag", "values": TAGS}
+    }
+    options["preload"] = False  # axe would ask for style sheets at wrong addresses
+    skipped = ["mjx-container"]  # thousands of elements of MathJax's own
+    if "/03_resnet" not in page.url:  # code and rows look the same on all pages
+        skipped += ["div.highlight", "tbody tr:nth-child(n+4)"]
+    context = {"exclude": [[selector] for selector in skipped]}
+    found = Axe().run(page, context=context, options=options).response["violations"]
+    return [(v["id"], [node["html"][:150] for node in v["nodes"][:3]]) for v in found]
+
+
+@each_page
+def test_a_page_can_be_read_wide_and_narrow_in_light_and_dark(page, visit):
+    view = visit(page)
+    view.wait_for_function(SETTLED)
+    assert view.evaluate(OVERFLOW) == []
+    view.evaluate(
+        "() => document.querySelectorAll('details').forEach((fold) => { fold.open = true; })"
+    )
+    assert violations(view) == []
+    view.set_viewport_size({"width": 390, "height": 844})
+    assert view.evaluate(OVERFLOW) == []
+    view.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
+    view.wait_for_timeout(300)  # colours fade
+    assert violations(view, ["color-contrast"]) == []
+    assert view.evaluate(OVERFLOW) == []
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if not page.endswith(("search.html", "genindex.html"))]
+)
+def test_search_finds_each_page(page, visit):
+    language, _, rest = page.partition("/")
+    text = (SITE / page).read_text(encoding="utf-8")
+    titles = re.findall(r"<h[12][^>]*>(.*?)<a class=\"headerlink\"", text)
+    title = re.sub(r"<[^>]+>|[^\w\s]", " ", titles[0]).strip()
+    view = visit(f"{language}/search.html?q={title}")
+    view.wait_for_selector("#search-results ul.search li")
+    view.wait_for_function("() => document.querySelector('#search-results h2, .search-summary')")
+    links = view.eval_on_selector_all("#search-results li > a", "all => all.map((a) => a.href)")
+    assert any(f"/{language}/{rest}" in link for link in links), links
+
+
+@each_language
+def test_a_search_for_a_word_and_for_nonsense(language, visit):
+    for word in WORDS[language]:
+        view = visit(f"{language}/search.html?q={word}")
+        view.wait_for_function(
+            "() => document.querySelectorAll('#search-results ul.search li').length > 10"
+        )
+    view = visit(f"{language}/search.html?q=zyzzyva")
+    view.wait_for_function("() => document.querySelector('.search-summary')?.textContent.trim()")
+    assert view.locator("#search-results ul.search li").count() == 0
+
+
+@each_language
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_switch_stays_on_the_page(language, width, visit):
+    other = {"en": "zh", "zh": "en"}[language]
+    view = visit(f"{language}/exercises/03_resnet.html", width)
+    view.locator("a.language:visible").first.click()
+    view.wait_for_url(f"**/{other}/exercises/03_resnet.html")
+
+
+@each_language
+def test_the_table_of_contents_and_the_next_page_on_a_phone(language, visit):
+    view = visit(f"{language}/index.html", 390)
+    view.locator("button.primary-toggle").click()
+    view.locator("dialog a[href='03_resnet.html']").click()
+    view.wait_for_url(f"**/{language}/03_resnet.html")
+    view.locator("a.right-next").click()
+    view.wait_for_url(f"**/{language}/04_densenet.html")
+    view.locator("button.secondary-toggle").click()
+    view.locator("dialog .page-toc a").nth(4).click()
+    assert "#" in view.url
+
+
+def test_the_keyboard_reaches_the_menu_the_search_and_the_text(visit):
+    view = visit("en/03_resnet.html", 390)
+    reached = []
+    for _ in range(25):
+        view.keyboard.press("Tab")
+        reached.append(view.evaluate("() => document.activeElement.outerHTML.slice(0, 300)"))
+    for what in (
+        "main-content",
+        "primary-toggle",
+        "hreflang",
+        "search-button",
+        "secondary-toggle",
+        "02_batch",
+    ):
+        assert any(what in element for element in reached), (what, reached)
+    view.locator("button.primary-toggle").focus()
+    view.keyboard.press("Enter")
+    assert view.locator("dialog[open]").count() == 1
+    view.keyboard.press("Escape")
+    assert view.locator("dialog[open]").count() == 0
+    fold = view.locator("details > summary").first
+    fold.focus()
+    view.keyboard.press("Enter")
+    assert view.locator("details[open]").count() == 1
+
+
+@pytest.mark.parametrize("page", SLIDES)
+def test_slides_fit_and_can_be_read(page, visit):
+    view = visit(page)
+    view.set_viewport_size({"width": 1280, "height": 720})
+    view.wait_for_function(SETTLED)
+    sizes = "all => all.map((one) => [one.scrollHeight, one.scrollWidth, one.querySelector('h1, h2').textContent])"
+    slides = view.eval_on_selector_all("section", sizes)
+    assert len(slides) >= 5
+    assert [slide for slide in slides if slide[0] > 720 or slide[1] > 1280] == []
+    assert violations(view) == []
+    view.keyboard.press("ArrowRight")
+    assert (
+        view.evaluate("() => document.activeElement.querySelector('.number').textContent")[:1]
+        == "2"
+    )
+
+
+def test_a_table_can_be_sorted(visit):
+    view = visit("en/results.html")
+    table = view.locator("#depth table")
+    column = "rows => rows.map((row) => parseFloat(row.cells[3].textContent))"
+    table.locator("th button").nth(3).click()
+    values = table.locator("tbody tr").evaluate_all(column)
+    assert values == sorted(values) and values[0] < values[-1]
+    table.locator("th button").nth(3).click()
+    assert table.locator("tbody tr").evaluate_all(column) == values[::-1]
+
+
+def test_code_can_be_copied(visit):
+    view = visit("en/03_resnet.html")
+    assert view.locator("button.copybtn").count() >= view.locator("div.cell_input").count() > 20
+
+
+def test_a_notebook_can_be_downloaded(visit):
+    view = visit("zh/exercises/03_resnet.html")
+    with view.expect_download() as download:
+        view.locator(".tools a[download]:visible").first.click()
+    original = SITE.parents[1] / "notebooks/zh/exercises/03_resnet.ipynb"
+    assert Path(download.value.path()).read_bytes() == original.read_bytes()
+
+
+def test_an_address_without_a_page(browser, address):
+    view = browser.new_page()
+    assert view.goto(f"{address}/en/nothing.html").status == 404
+    assert "没有这个页面" in view.text_content("body")
+    view.locator("a[href='/en/index.html']").click()
+    assert view.title().startswith("Normalize")
+
+
+def test_the_first_page_chooses_the_language(browser, address):
+    for locale, language in {"zh-CN": "zh", "en-GB": "en", "fr-FR": "en"}.items():
+        context = browser.new_context(locale=locale)
+        page = context.new_page()
+        page.goto(f"{address}/index.html")
+        page.wait_for_url(f"**/{language}/index.html")
+        context.close()
+
+
+def test_a_printed_page_shows_what_is_folded(visit):
+    view = visit("en/exercises/03_resnet.html")
+    view.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert view.locator("details:not([open])").count() == 0
+    view.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert view.locator("details[open]").count() == 0
+    view.emulate_media(media="print")
+    assert not view.locator(".bd-sidebar-primary").is_visible()
