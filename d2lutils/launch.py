@@ -300,10 +300,8 @@ def _judge(started, workers, limit, now):
                 worker.fail(f"{worker.where} has ended, and {stall}")
         for process in running:
             if not process.connected:
-                process.fail(
-                    f"{process.where} has not connected, and {stall} "
-                    "(on a busy machine, give a larger limit)"
-                )
+                busy = "on a busy machine, give a larger limit"
+                process.fail(f"{process.where} has not connected ({busy}), and {stall}")
         last = min(waiting, key=lambda worker: (worker.beats, worker.moved))
         silence = f"{now - last.moved:.0f} seconds of silence"
         if len({worker.beats for worker in workers}) == 1 < len(workers):  # who waits for whom?
