@@ -62,16 +62,13 @@ def copy_notebooks(language):
     target.mkdir(parents=True)
     for path in folder.glob("*.ipynb"):
         shutil.copy(path, target)
-    shutil.copytree(folder / "solutions", target / "exercises", ignore=ignored)
+    shutil.copytree(folder / "solutions", target / "exercises", ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(ROOT / "notebooks" / "figures", target / "figures")
     if language == "zh":
         shutil.copytree(folder / "figures", target / "figures", dirs_exist_ok=True)
         shutil.copy(folder / "GLOSSARY.md", target)
     for path in (ROOT / "site" / language).glob("*"):
         shutil.copy(path, target)
-
-
-ignored = shutil.ignore_patterns(".*")
 
 
 def slug(anchor):
@@ -100,6 +97,11 @@ def front_page(language):
         entries = "\n".join(names)
         text += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{entries}\n```\n"
     (SOURCE / language / "index.md").write_text(text, encoding="utf-8")
+
+
+def table(head, *rows):
+    """The lines of a Markdown table."""
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
 def summary(path, runs):
@@ -138,16 +140,13 @@ def results(language):
     for path in sorted(folder.glob("*.csv")):
         if path.stem.endswith("_full"):
             continue
-        head, *rows = summary(path, runs)
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         lines += [f"## {path.stem}", "", described[path.stem], ""]
         lines += [
             f"[{path.name}]({address(f'data/results/{path.name}')}), `{about['command']}`",
             "",
         ]
-        lines += ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]] + [
-            ""
-        ]
+        lines += [*table(*summary(path, runs)), ""]
     (SOURCE / language / "results.md").write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -157,10 +156,8 @@ def architectures(language):
     with (ROOT / "data" / "architectures.csv").open(encoding="utf-8") as file:
         head, *rows = csv.reader(file)
     rows = [[name, f"`{call}`", *others] for name, call, *others in rows]
-    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
-    path.write_text(
-        path.read_text(encoding="utf-8").replace("{table}", "\n".join(lines)), encoding="utf-8"
-    )
+    text = path.read_text(encoding="utf-8").replace("{table}", "\n".join(table(head, *rows)))
+    path.write_text(text, encoding="utf-8")
 
 
 def copy_code(language):
@@ -221,14 +218,12 @@ def build():
     for language, folder in NOTEBOOKS.items():
         target = SITE / language / "slides"
         target.mkdir()
-        shutil.copytree(
-            SOURCE / language / "figures", target.parent / "figures"
-        )  # the front page's too
+        # For the slides and the front page.
+        shutil.copytree(SOURCE / language / "figures", target.parent / "figures")
         for path in sorted(folder.glob("*.ipynb")):
             slides.write(path, target, {"en": "en", "zh": "zh-CN"}[language])
-    shutil.rmtree(
-        SITE / "jupyter_execute", ignore_errors=True
-    )  # where MyST-NB keeps pictures meanwhile
+    # Where MyST-NB keeps pictures meanwhile.
+    shutil.rmtree(SITE / "jupyter_execute", ignore_errors=True)
     return succeeded
 
 

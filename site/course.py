@@ -125,8 +125,8 @@ def language_of(app):
 def twin(app, page):
     """The same page in the other language, or its first page."""
     other = Path(app.srcdir).parent / ("en" if language_of(app) == "zh" else "zh")
-    pages = {path.relative_to(other).with_suffix("").as_posix() for path in other.rglob("*.*")}
-    return page if page in pages or page in {"search", "genindex"} else "index"
+    written = any((other / f"{page}{suffix}").exists() for suffix in (".ipynb", ".md"))
+    return page if written or page in {"search", "genindex"} else "index"
 
 
 def files(app, page):
@@ -156,7 +156,7 @@ def around(app, page, template, context, doctree):
         other="en" if language == "zh" else "zh",
         twin=f"{same}.html",
         notebook=next(iter(notebooks.values()), None),
-        downloads=[(label, path) for label, path in notebooks.items()],
+        downloads=list(notebooks.items()),
         edit=f"{REPOSITORY}/edit/main/{list(notebooks.values())[-1]}"
         if REPOSITORY and notebooks
         else None,

@@ -296,12 +296,11 @@ def course(tmp_path, monkeypatch):
     return Path("01.ipynb")
 
 
-def edit(place, i, source, folder="zh/", stale=False):
+def edit(place, i, source, folder="zh/"):
     path = zh.NOTEBOOKS / folder / place
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[i].source = source
-    if not stale:
-        notebook.cells[i].metadata.pop("tags", None)
+    notebook.cells[i].metadata.pop("tags", None)
     nbformat.write(notebook, path)
 
 
