@@ -37,7 +37,7 @@ LEAKS := COURSE_FULL OMP_% GOMP_% KMP_% MXNET_% PYTEST_% COVERAGE_% GIT_%
 UNWATCHED := env $(addprefix -u ,$(filter $(LEAKS),$(.VARIABLES))) JUPYTER_NO_CONFIG=1
 
 .NOTPARALLEL:
-.PHONY: help lab test test-units test-notebooks test-order test-matrix notebooks zh site browser full bare bench onnx lint lock upgrade
+.PHONY: help lab test test-units test-notebooks test-order test-matrix notebooks zh site pdf browser full bare bench onnx lint lock upgrade
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -79,8 +79,11 @@ zh: $(READY)  ## bring notebooks/zh up to date with the English notebooks, and m
 site: site/.venv/.ready  ## build the site in both languages, into build/site
 	SITE_URL=$(SITE_URL) SITE_REPOSITORY=$(SITE_REPOSITORY) site/.venv/bin/python site/build.py
 
+pdf: site  ## the same, with a PDF of the whole course in each language (needs chromium)
+	SITE_URL=$(SITE_URL) site/.venv/bin/python site/pdf.py
+
 browser: $(READY) site  ## try the site and the course in a browser (needs chromium)
-	site/.venv/bin/pytest site/tests --confcutdir=site --rootdir=site --numprocesses=auto --dist=worksteal
+	site/.venv/bin/pytest site/tests --confcutdir=site --rootdir=site --numprocesses=auto --dist=loadgroup
 
 bare:  ## try the README's commands and the Dockerfile on a bare Debian (needs root, debootstrap)
 	python3 tools/bare.py

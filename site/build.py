@@ -1,7 +1,8 @@
 """Build the site: build/source/en and /zh, the notebooks as they are with the pages around them, and
 from these build/site.
 
-Exercises appear once, from the notebooks with solutions: the site folds these behind the questions.
+Exercises appear once, from the notebooks with solutions: each on a page of its own, its solution folded
+behind the question.
 """
 
 import csv
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nbformat
 import slides
 from course import REPOSITORY, URL, address
 
@@ -33,6 +35,10 @@ PARTS = {  # captions of the table of contents, and the pages under each
     "zh": ["三个想法", "理解", "进阶", "练习", "数据从哪里来", "教学"],
 }
 LESSONS = [slice(0, 6), slice(6, 8), slice(8, None)]
+EXERCISES = {  # the heading of the list of exercises, and the first line of an exercise's page
+    "en": ("The exercises", "*From [{title}]({page}.ipynb), whose first cell belongs to it.*"),
+    "zh": ("练习", "*选自[{title}]({page}.ipynb)，要先运行那里的第一个单元格。*"),
+}
 RESULTS = {
     "en": (
         "# Recorded experiments",
@@ -62,13 +68,44 @@ def copy_notebooks(language):
     target.mkdir(parents=True)
     for path in folder.glob("*.ipynb"):
         shutil.copy(path, target)
-    shutil.copytree(folder / "solutions", target / "exercises", ignore=shutil.ignore_patterns(".*"))
+    (target / "exercises").mkdir()
+    for path in (folder / "solutions").glob("*.ipynb"):
+        write_exercises(path, target / "exercises", *EXERCISES[language])
     shutil.copytree(ROOT / "notebooks" / "figures", target / "figures")
     if language == "zh":
         shutil.copytree(folder / "figures", target / "figures", dirs_exist_ok=True)
         shutil.copy(folder / "GLOSSARY.md", target)
-    for path in (ROOT / "site" / language).glob("*"):
+    for path in (ROOT / "site" / language).glob("*.md"):
         shutil.copy(path, target)
+
+
+def write_exercises(path, target, listed, line):
+    """A page with the beginning, the list of the exercises and the end; then a page for each exercise."""
+    notebook = nbformat.read(path, as_version=4)
+    frame, exercises = [], {}
+    around = frame
+    for cell in notebook.cells:
+        heading = re.match(r"## (?:(\d+)\.(\d+) )?", cell.source)
+        if heading:
+            number = heading[1] and f"{int(heading[1]):02}_{heading[2]}"
+            around = exercises.setdefault(number, []) if number else frame
+        around.append(cell)
+    title = frame[0].source.partition("\n")[0].removeprefix("# ")
+    first = next(i for i, cell in enumerate(frame) if cell.cell_type == "code")
+    entries = "\n".join(exercises)
+    contents = f"## {listed}\n\n```{{toctree}}\n{entries}\n```"
+    frame.insert(first + 1, nbformat.v4.new_markdown_cell(contents))
+    notebook.cells = frame
+    nbformat.write(notebook, target / path.name)
+    for number, cells in exercises.items():
+        for cell in cells:
+            if cell.cell_type == "markdown":
+                cell.source = re.sub(r"^#(#+ )", r"\1", cell.source, flags=re.MULTILINE)
+        heading, _, text = cells[0].source.partition("\n")
+        about = line.format(title=title, page=path.stem)
+        cells[0].source = f"{heading}\n\n{about}\n{text}"
+        notebook.cells = cells
+        nbformat.write(notebook, target / f"{number}.ipynb")
 
 
 def slug(anchor):
@@ -128,15 +165,20 @@ def summary(path, runs):
         yield [*key, str(len(group)), *cells]
 
 
+def descriptions(language):
+    """What each experiment compares."""
+    if language == "zh":
+        with (ROOT / "site" / "zh" / "results.csv").open(encoding="utf-8", newline="") as file:
+            return {row["name"]: row["compares"] for row in csv.DictReader(file)}
+    text = (ROOT / "data" / "results" / "README.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"^\| \[`(\w+)`\]\(\w+\.csv\) \| ([^|]+) \|", text, re.M))
+
+
 def results(language):
     title, text, runs = RESULTS[language]
     folder = ROOT / "data" / "results"
     lines = [title, "", text, ""]
-    described = dict(
-        re.findall(
-            r"^\| \[`(\w+)`\]\(\w+\.csv\) \| ([^|]+) \|", (folder / "README.md").read_text(), re.M
-        )
-    )
+    described = descriptions(language)
     for path in sorted(folder.glob("*.csv")):
         if path.stem.endswith("_full"):
             continue
@@ -157,6 +199,16 @@ def architectures(language):
         head, *rows = csv.reader(file)
     rows = [[name, f"`{call}`", *others] for name, call, *others in rows]
     text = path.read_text(encoding="utf-8").replace("{table}", "\n".join(table(head, *rows)))
+    path.write_text(text, encoding="utf-8")
+
+
+def benchmarks(language):
+    """The recorded measurements; in Chinese, with an introduction that tells how to read them."""
+    text = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    path = SOURCE / language / "benchmarks.md"
+    if path.exists():
+        tables = text[text.index("\n## ") :]
+        text = path.read_text(encoding="utf-8").replace("{tables}", tables)
     path.write_text(text, encoding="utf-8")
 
 
@@ -186,7 +238,7 @@ def write_sources():
         front_page(language)
         results(language)
         architectures(language)
-        shutil.copy(ROOT / "benchmarks" / "RESULTS.md", SOURCE / language / "benchmarks.md")
+        benchmarks(language)
         if not REPOSITORY:
             copy_code(language)
 

@@ -16,6 +16,7 @@ WORDS = {
     "en": {
         "solution": "Solution",
         "contents": "All pages",
+        "part": "Pages of this part",
         "notebook": "This notebook",
         "download": "Download",
         "blank": "Download the exercises",
@@ -26,6 +27,7 @@ WORDS = {
     "zh": {
         "solution": "解答",
         "contents": "全部页面",
+        "part": "这一部分的页面",
         "notebook": "本页笔记本",
         "download": "下载",
         "blank": "下载练习",
@@ -131,17 +133,16 @@ def twin(app, page):
 
 def files(app, page):
     """The notebooks of a page: label and place in the repository."""
-    words, folder = (
-        WORDS[language_of(app)],
-        "notebooks/zh" if language_of(app) == "zh" else "notebooks",
-    )
+    words = WORDS[language_of(app)]
+    folder = "notebooks/zh" if language_of(app) == "zh" else "notebooks"
     if not (Path(app.srcdir) / f"{page}.ipynb").exists():
         return {}
     if page.startswith("exercises/"):
-        solved = page.replace("exercises/", "solutions/")
+        lesson = re.sub(r"\D*(\d\d)_.*", r"\1_*.ipynb", page)
+        (blank,) = (ROOT / folder / "exercises").glob(lesson)
         return {
-            words["blank"]: f"{folder}/{page}.ipynb",
-            words["solved"]: f"{folder}/{solved}.ipynb",
+            words["blank"]: f"{folder}/exercises/{blank.name}",
+            words["solved"]: f"{folder}/solutions/{blank.name}",
         }
     return {words["download"]: f"{folder}/{page}.ipynb"}
 

@@ -2,34 +2,21 @@
 
 import functools
 import http.server
-import os
-import shutil
 import threading
 from pathlib import Path
 
+import chromium
 import pytest
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "build" / "site"
-QUIET = [  # nothing of the browser's own goes out
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="session")
 def browser():
-    programs = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
-    program = next(filter(None, map(shutil.which, programs)), None)
-    assert program, "make browser needs Chromium: sudo apt install chromium"
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=[*QUIET, *sandbox])
+        browser = chromium.launch(playwright)
         yield browser
         browser.close()
 

@@ -42,7 +42,10 @@ def read(page):
 
 
 def test_the_site_was_built():
-    assert len(NOTEBOOKS) == 2 * (13 + 11)
+    solutions = sorted((SITE.parents[1] / "notebooks" / "solutions").glob("*.ipynb"))
+    exercises = sum(len(re.findall(r'"## \d+\.\d+ ', path.read_text())) for path in solutions)
+    assert exercises > 70
+    assert len(NOTEBOOKS) == 2 * (13 + len(solutions) + exercises)
     assert {page[3:] for page in PAGES if page[:2] == "en"} == {
         page[3:] for page in PAGES if page[:2] == "zh" and page != "zh/GLOSSARY.html"
     }
@@ -92,11 +95,23 @@ def test_what_search_engines_and_readers_are_told(page):
 @pytest.mark.parametrize("page", NOTEBOOKS)
 def test_folds_are_closed_and_pictures_wait_and_keep_their_place(page):
     html = read(page).attributes
-    assert all("open" not in fold for fold in html.get("details", []))
+    folds = [fold for fold in html.get("details", []) if "class" in fold]  # the menu's have none
+    assert folds or "exercises/" in page
+    assert all("open" not in fold for fold in folds)
     for picture in html.get("img", []):
         assert picture.get("alt", "").strip()
         assert picture.get("loading") == "lazy"
         assert picture["src"].endswith(".svg") or {"width", "height"} <= picture.keys()
+
+
+@each_language
+def test_an_exercise_has_its_solution_folded_behind_the_question(language):
+    text = (SITE / language / "exercises/03_4.html").read_text(encoding="utf-8")
+    question, solution, check = (
+        text.index(part) for part in ("20", '<details class="solution">', "check</span>")
+    )
+    assert question < solution < check
+    assert text.index("Conv2D</span>", solution) < text.index("</details>", solution) < check
 
 
 # --- in a browser ---
@@ -172,9 +187,9 @@ def test_a_search_for_a_word_and_for_nonsense(language, visit):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_switch_stays_on_the_page(language, width, visit):
     other = {"en": "zh", "zh": "en"}[language]
-    view = visit(f"{language}/exercises/03_resnet.html", width)
+    view = visit(f"{language}/exercises/03_4.html", width)
     view.locator("a.language:visible").first.click()
-    view.wait_for_url(f"**/{other}/exercises/03_resnet.html")
+    view.wait_for_url(f"**/{other}/exercises/03_4.html")
 
 
 @each_language
@@ -210,10 +225,10 @@ def test_the_keyboard_reaches_the_menu_the_search_and_the_text(visit):
     assert view.locator("dialog[open]").count() == 1
     view.keyboard.press("Escape")
     assert view.locator("dialog[open]").count() == 0
-    fold = view.locator("details > summary").first
+    fold = view.locator("article details > summary").first
     fold.focus()
     view.keyboard.press("Enter")
-    assert view.locator("details[open]").count() == 1
+    assert view.locator("article details[open]").count() == 1
 
 
 @pytest.mark.parametrize("page", SLIDES)
@@ -250,7 +265,7 @@ def test_code_can_be_copied(visit):
 
 
 def test_a_notebook_can_be_downloaded(visit):
-    view = visit("zh/exercises/03_resnet.html")
+    view = visit("zh/exercises/03_4.html")
     with view.expect_download() as download:
         view.locator(".tools a[download]:visible").first.click()
     original = SITE.parents[1] / "notebooks/zh/exercises/03_resnet.ipynb"
@@ -275,10 +290,11 @@ def test_the_first_page_chooses_the_language(browser, address):
 
 
 def test_a_printed_page_shows_what_is_folded(visit):
-    view = visit("en/exercises/03_resnet.html")
+    view = visit("en/exercises/03_4.html")
+    assert view.locator("article details:not([open])").count() == 1
     view.evaluate("() => dispatchEvent(new Event('beforeprint'))")
-    assert view.locator("details:not([open])").count() == 0
+    assert view.locator("article details:not([open])").count() == 0
     view.evaluate("() => dispatchEvent(new Event('afterprint'))")
-    assert view.locator("details[open]").count() == 0
+    assert view.locator("article details[open]").count() == 0
     view.emulate_media(media="print")
     assert not view.locator(".bd-sidebar-primary").is_visible()
