@@ -2,6 +2,7 @@
 function sortable(table) {
   const body = table.tBodies[0];
   table.querySelectorAll("thead th").forEach((head, column) => {
+    if (!head.textContent.trim()) return;
     const button = document.createElement("button");
     button.append(...head.childNodes);
     head.append(button);
