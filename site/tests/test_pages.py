@@ -131,9 +131,10 @@ def violations(page, rules=None):
         "runOnly": {"type": "rule", "values": rules} if rules else {"type": "tag", "values": TAGS}
     }
     options["preload"] = False  # axe would ask for style sheets at wrong addresses
+    options["resultTypes"] = ["violations"]
     skipped = ["mjx-container"]  # thousands of elements of MathJax's own
-    if "/03_resnet" not in page.url:  # code and rows look the same on all pages
-        skipped += ["div.highlight", "tbody tr:nth-child(n+4)"]
+    if "/03_resnet" not in page.url:  # menus, code and rows look the same on all pages
+        skipped += ["div.highlight", "tbody tr:nth-child(n+4)", ".bd-sidebar-primary", ".bd-header"]
     context = {"exclude": [[selector] for selector in skipped]}
     found = Axe().run(page, context=context, options=options).response["violations"]
     return [(v["id"], [node["html"][:150] for node in v["nodes"][:3]]) for v in found]
