@@ -243,6 +243,15 @@ def write_sources():
             copy_code(language)
 
 
+def index():
+    """The index of the search, of both languages, without formulas and outputs."""
+    options = [
+        *("--site", SITE, "--glob", "{en,zh}/**/*.html", "--keep-index-url", "--silent"),
+        *("--root-selector", "article", "--exclude-selectors", ".headerlink, .math, .cell_output"),
+    ]
+    subprocess.run([sys.executable, "-m", "pagefind", *options], check=True)
+
+
 def build():
     """Build both languages at the same time; returns whether both succeeded, without a warning."""
     shutil.rmtree(SITE, ignore_errors=True)
@@ -274,6 +283,7 @@ def build():
         shutil.copytree(SOURCE / language / "figures", target.parent / "figures")
         for path in sorted(folder.glob("*.ipynb")):
             slides.write(path, target, {"en": "en", "zh": "zh-CN"}[language])
+    index()
     # Where MyST-NB keeps pictures meanwhile.
     shutil.rmtree(SITE / "jupyter_execute", ignore_errors=True)
     return succeeded

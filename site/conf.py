@@ -7,8 +7,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import chinese_search  # noqa: E402, F401  the search of the Chinese site
-
 CHINESE = tags.has("zh")  # noqa: F821  Sphinx defines `tags`
 
 project = "归一化、跳跃、连结" if CHINESE else "Normalize, Skip, Concatenate"
@@ -38,6 +36,8 @@ html_js_files = ["course.js"]
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False
+html_use_index = False
+html_additional_pages = {"search": "search.html"}
 html_context = {"default_mode": "auto"}
 html_sidebars = {"**": ["contents.html"]}
 html_theme_options = {

@@ -1,8 +1,8 @@
 """Slides from the lessons: for each section one title, one idea, and one thing to look at.
 
-The idea is the caption of a figure, or else the first sentences of the section. With it comes a
-figure, or the formula, list or table that it announces, or what the section prints. Everything is
-taken from the notebook, so the slides say what the course says.
+The idea is the caption of a figure, or else the first sentences of the section. With it comes the
+figure, or the formula, list or table that it announces, or a table or what the section prints.
+Everything is taken from the notebook, so the slides say what the course says.
 """
 
 import base64
@@ -19,28 +19,18 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-LONGEST = 240  # the width of an idea in letters; a Chinese character is as wide as two
-ROWS = 7  # of a table or a list
-WIDE = 1.6  # pictures at least this wide for their height stand below the text, others beside it
-# The sections without a number that get a slide: what one will learn, and what one has learned.
-FRAME = "You will be able to|What you can do now|学完本课，你将能够|现在你能做到"
-SECTION = re.compile(rf"\d|(?:{FRAME})$")
+ROOM, MOST = 240, 300  # the width of an idea in letters; a wider one is set small
+WIDE = 1.6  # a picture at least this wide for its height stands below the text, others beside it
+SECTION = re.compile(r"\d|You will be able to|What you can do now|学完本课，你将能够|现在你能做到")
 DRAWING = re.compile(r"!\[([^]]+)\]\((figures/\w+\.svg)\)")
 CAPTION = re.compile(r"\*(?:The figure: |图：)(.+)\*$", re.DOTALL)
-NO_IDEA = re.compile(r"!\[|\*(?:The figure|图|Symptom|症状)")
 GUESS = re.compile(r"\*\*(?:Predict|预测)")
+NO_IDEA = re.compile(r"!\[|\*(?:The figure|图|Symptom|症状)|" + GUESS.pattern)
 FOLD = re.compile(r"<details>.*?</details>", re.DOTALL)
+LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?!http)([^)]+)\)")
 SENTENCE = re.compile(r".+?(?:(?<!et al)[.?!][)*”]*(?=\s|$)|[。？！][）”]*|$)\s*", re.DOTALL)
 ENDED = re.compile(r"[.?!。？！][)）”*]*$")
-KINDS = {
-    "paragraph_open": "text",
-    "heading_open": "heading",
-    "bullet_list_open": "list",
-    "ordered_list_open": "list",
-    "table_open": "table",
-    "math_block": "formula",
-    "fence": "code",
-}
+KINDS = dict(paragraph="text", bullet="list", ordered="list", math="formula", fence="code")
 
 
 class Slide(NamedTuple):
@@ -60,28 +50,34 @@ def tex(source, options):
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 MARKDOWN.use(dollarmath_plugin, renderer=tex)
 
-
 # --- reading ---
 
 
-def blocks(cell):
-    """The kind and the content of each paragraph, list, table, ... or of each result of a cell."""
-    if cell.cell_type == "code":
-        yield from results(cell.outputs)
-        return
-    text = FOLD.sub("", cell.source)
+def blocks(text):
+    """The kind and the Markdown of each paragraph, list, table, ... outside of folds."""
+    text = LINK.sub(link, FOLD.sub("", text))
     lines = text.splitlines()
     for token in MARKDOWN.parse(text):
-        if token.level == 0 and token.type in KINDS:
-            yield KINDS[token.type], "\n".join(lines[slice(*token.map)]).strip()
+        if token.level == 0 and token.map:
+            name = token.type.partition("_")[0]
+            yield KINDS.get(name, name), "\n".join(lines[slice(*token.map)]).strip()
+
+
+def link(found):
+    """A link to a notebook leads to its page; what has no page loses its link."""
+    page = re.match(r"(?:exercises/)?\w+(?=\.ipynb)", found[2])
+    return f"[{found[1]}](../{page[0]}.html)" if page else found[1]
 
 
 def results(outputs):
+    """The pictures and the tables that a cell shows, then all that it prints."""
     printed = ""
     for output in outputs:
         data = output.get("data", {})
         if "image/png" in data:
             yield "picture", (data["image/png"], data.get("text/plain", ""))
+        elif "text/markdown" in data:
+            yield from (block for block in blocks(data["text/markdown"]) if block[0] == "table")
         else:
             printed += output.get("text") or data.get("text/plain", "") + "\n"
     yield "output", printed.strip("\n")
@@ -90,15 +86,20 @@ def results(outputs):
 def sections(cells):
     """The line above the title, the title and the blocks of each section that gets a slide."""
     chapter, found = None, []
-    for kind, content in (block for cell in cells for block in blocks(cell)):
-        if kind == "heading":
-            level, title = content.split(" ", 1)
-            if level == "##":
-                chapter = SECTION.match(title) and title
-            if chapter:
-                found.append(("" if level == "##" else chapter, title, []))
-        elif chapter:
-            found[-1][2].append((kind, content))
+    for cell in cells:
+        code = cell.cell_type == "code"
+        for kind, content in results(cell.outputs) if code else blocks(cell.source):
+            if kind == "heading":
+                level, title = content.split(" ", 1)
+                if level == "##":
+                    chapter = SECTION.match(title) and title
+                if chapter:
+                    parts = []
+                    found.append(("" if level == "##" else chapter, title, parts))
+            elif chapter:
+                if kind == "formula" and parts[-1][0] == "list" and not ENDED.search(parts[-1][1]):
+                    kind, content = "list", f"{parts.pop()[1]}\n\n{content}"
+                parts.append((kind, content))
     return found
 
 
@@ -113,8 +114,8 @@ def sentences(text):
     part = ""
     for piece in SENTENCE.findall(text):
         part += piece
-        pairs = [part.count("(") - part.count(")"), part.count("（") - part.count("）")]
-        if not any(pairs) and part.count("**") % 2 == 0:
+        plain = Counter(re.sub(r"`[^`]*`|\$[^$]*\$", "", part))
+        if plain["("] == plain[")"] and plain["（"] == plain["）"] and plain["*"] % 2 == 0:
             yield part
             part = ""
     if part:
@@ -123,46 +124,48 @@ def sentences(text):
 
 def beginning(text, before=""):
     """As many sentences as fit, up to one that asks for a guess or announces something."""
-    kept = []
+    kept = ""
     for sentence in sentences(text):
-        longer = before + "".join(kept) + sentence
-        if GUESS.search(sentence) or (before or kept) and width(longer) > LONGEST:
+        room = ROOM if width(before + kept) > ROOM / 2 else MOST
+        full = before + kept and width(before + kept + sentence) > room
+        if full or GUESS.search(sentence) or not ENDED.search(sentence.strip()):
             break
-        kept.append(sentence)
-    if kept and not ENDED.search(kept[-1].strip()):
-        kept.pop()
-    return "".join(kept).strip()
+        kept += sentence
+    return kept.strip()
 
 
 def fits(kind, content):
-    """Whether a slide has room for it."""
+    """Whether it can be shown on a slide."""
     lines = content.splitlines()
     if kind == "list":
-        return len(re.findall(r"^(?:[-*]|\d+\.) ", content, re.MULTILINE)) <= ROWS
+        return len(re.findall(r"^(?:[-*]|\d+\.) ", content, re.MULTILINE)) <= 7
     if kind == "table":
-        return len(lines) - 2 <= ROWS
+        return 2 <= len(lines) - 2 <= 7
     if kind == "output":
-        says = re.match(r"\W*[A-Za-z]{2}", content)
-        return says and 2 <= len(lines) <= 12 and max(map(width, lines)) <= 90
+        words = re.search("[A-Za-z]{3}", content)
+        return words and 2 <= len(lines) <= 12 and max(map(width, lines)) <= 90
     return kind == "formula" or kind == "code" and len(lines) <= 12
 
 
 def statement(parts):
     """The first idea of a section, and the kind and the content of what belongs to it."""
-    idea, kind, shown = "", "text", ""
-    for (part, content), (after, following) in pairwise([*parts, ("", "")]):
-        if part in {"list", "table"} and not idea and fits(part, content):
-            return "", part, content
-        if part != "text" or NO_IDEA.match(content):
+    idea, asked = "", False
+    for (kind, content), (after, following) in pairwise([*parts, ("", "")]):
+        if kind in {"list", "table"} and not idea and not asked and fits(kind, content):
+            return "", kind, content
+        asked = kind == "text" and GUESS.search(content)
+        if kind != "text" or NO_IDEA.match(content):
             continue
-        if not idea and after in {"formula", "list", "table", "code"} and fits(after, following):
-            if after == "formula" or not ENDED.search(content):
-                return content, after, following
-            kind, shown = after, following
+        shows = after in {"formula", "list", "table", "code"}
+        follows = shows and not idea and fits(after, following)
+        if follows and (after == "formula" or not ENDED.search(content)):
+            return content, after, following
         idea = f"{idea}\n\n{beginning(content, idea)}".strip()
-        if kind != "text" or width(idea) > LONGEST / 2:
+        if follows and idea:
+            return idea, after, following
+        if width(idea) > ROOM / 2:
             break
-    return idea, kind, shown
+    return idea, "text", ""
 
 
 # --- slides ---
@@ -184,23 +187,29 @@ def slides_of(above, title, parts):
     if found:
         return found
     if kind == "text":
-        tables = [part for part in parts if part[0] == "table" and fits(*part)]
+        tables = [i for i, part in enumerate(parts) if part[0] == "table" and fits(*part)]
         outputs = [part for part in parts if part[0] == "output" and fits(*part)]
-        kind, shown = [*tables[:1], *outputs[-1:], ("text", "")][0]
+        if tables:
+            near, kind, shown = statement(parts[max(tables[0] - 1, 0) : tables[0] + 1])
+            idea = near or idea
+        elif outputs:
+            kind, shown = outputs[-1]
     return [Slide(above, title, idea, kind, shown)] if idea or shown else []
 
 
 def slides(notebook):
     """The slides of a lesson, the title first."""
     first, *cells = notebook.cells
-    title, promise, *_ = first.source.split("\n\n")
+    (_, lesson), (_, promise), *_ = blocks(first.source)
+    lesson = lesson.removeprefix("# ")
+    yield Slide("", lesson, promise)
     found = [slide for section in sections(cells) for slide in slides_of(*section)]
     total, seen = Counter(slide[:2] for slide in found), Counter()
-    yield Slide("", title.removeprefix("# "), promise)
     for slide in found:
-        seen[slide[:2]] += 1
-        of = f" ({seen[slide[:2]]}/{total[slide[:2]]})" if total[slide[:2]] > 1 else ""
-        yield slide._replace(above=slide.above or title[2:], title=slide.title + of)
+        name = slide[:2]
+        seen[name] += 1
+        part = f" ({seen[name]}/{total[name]})" if total[name] > 1 else ""
+        yield slide._replace(above=slide.above or lesson, title=slide.title + part)
 
 
 # --- writing ---
@@ -234,70 +243,38 @@ SLIDE = """<section class="{kind}" tabindex="-1">
 
 def write(path, target, lang):
     """Write the slides of a lesson."""
-    found = list(slides(nbformat.read(path, as_version=4)))
-    lesson = found[0].title
-    number = path.stem.partition("_")[0]
-    found[0] = found[0]._replace(
-        above=f"{course(lang)} · {number}", title=lesson.removeprefix(f"{number} ")
-    )
+    first, *others = slides(nbformat.read(path, as_version=4))
+    readme = README.with_suffix(".md" if lang == "en" else ".zh.md").read_text(encoding="utf-8")
+    course, number = re.search("^# (.+)", readme, re.MULTILINE)[1], path.stem.partition("_")[0]
+    title = first.title.removeprefix(f"{number} ")
     parts = []
-    for i, slide in enumerate(found):
-        kind, shown = slide.kind, show(slide, path.parent, target / f"{path.stem}-{i}.png")
-        if 'class="beside"' in shown:
-            kind += " beside"
-        if width(slide.idea) > 1.25 * LONGEST:
-            kind += " long"
-        if crowded(slide):
-            kind += " crowded"
+    for i, slide in enumerate([first._replace(above=f"{course} · {number}", title=title), *others]):
+        shown = show(slide, path.parent, target / f"{path.stem}-{i}.png")
+        crowded = slide.kind in {"list", "table"} and width(slide.shown) > 2 * MOST
+        classes = [slide.kind, "small" * (width(slide.idea) > MOST), "crowded" * crowded]
         parts.append(
             SLIDE.format(
-                kind=kind,
+                kind=" ".join(filter(None, classes)),
                 above=MARKDOWN.renderInline(slide.above),
                 level="h2" if i else "h1",
                 title=MARKDOWN.renderInline(slide.title),
-                idea=render(slide.idea),
+                idea=MARKDOWN.render(slide.idea),
                 shown=shown,
                 page=path.stem,
-                number=f"{i + 1} / {len(found)}",
+                number=f"{i + 1} / {len(others) + 1}",
             )
         )
-    text = PAGE.format(lang=lang, title=html.escape(lesson), slides="\n".join(parts))
+    text = PAGE.format(lang=lang, title=html.escape(first.title), slides="\n".join(parts))
     (target / f"{path.stem}.html").write_text(text, encoding="utf-8")
 
 
-def course(lang):
-    """The name of the course, the first title of the README."""
-    readme = README.with_suffix(".md" if lang == "en" else ".zh.md")
-    return re.search("^# (.+)", readme.read_text(encoding="utf-8"), re.MULTILINE)[1]
-
-
-def render(text):
-    """HTML of Markdown whose links lead to pages of the site."""
-    return MARKDOWN.render(re.sub(r"\[([^]]+)\]\(([^)]+)\)", link, text))
-
-
-def link(found):
-    """A link to a notebook leads to its page; what has no page loses its link."""
-    if found[2].startswith("http"):
-        return found[0]
-    page = re.match(r"(?:exercises/)?\w+(?=\.ipynb)", found[2])
-    return f"[{found[1]}](../{page[0]}.html)" if page else found[1]
-
-
-def crowded(slide):
-    """Whether what is shown needs small letters."""
-    if slide.kind in {"output", "code"}:
-        lines = slide.shown.splitlines()
-        return len(lines) > 7 or max(map(width, lines)) > 70
-    return slide.kind != "picture" and width(slide.shown) > 600
-
-
 def show(slide, folder, file):
-    """HTML of what a slide shows beside its idea; a picture from code goes into the file."""
+    """HTML of what a slide shows with its idea; a picture from code goes into the file."""
     if slide.kind == "output":
-        return f"<pre>{html.escape(slide.shown)}</pre>"
+        columns = max(map(width, slide.shown.splitlines()))
+        return f'<pre style="--columns: {columns}">{html.escape(slide.shown)}</pre>'
     if slide.kind != "picture":
-        return render(slide.shown)
+        return MARKDOWN.render(slide.shown)
     name, alt = slide.shown
     if name.endswith(".svg"):
         box = re.search(r'viewBox="0 0 (\d+) (\d+)"', (folder / name).read_text(encoding="utf-8"))

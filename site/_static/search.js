@@ -1,0 +1,50 @@
+// The search page: the pages that Pagefind finds, and the sections in which the words stand.
+const root = new URL(`${document.documentElement.dataset.content_root}../`, location.href);
+const pagefind = await import(new URL("pagefind/pagefind.js", root));
+await pagefind.options({ baseUrl: root.pathname, excerptLength: 24 });
+await pagefind.init();
+
+// Where no page has all words, those that have most of them.
+async function find(query) {
+  const { results } = await pagefind.search(query);
+  const split = new Intl.Segmenter(document.documentElement.lang, { granularity: "word" });
+  const words = [...split.segment(query)].filter((part) => part.isWordLike);
+  if (results.length || words.length < 2) return results;
+  const pages = new Map();
+  for (const { segment } of words) {
+    for (const result of (await pagefind.search(segment)).results) {
+      const { count = 0, sum = 0 } = pages.get(result.id) ?? {};
+      pages.set(result.id, { ...result, count: count + 1, sum: sum + result.score });
+    }
+  }
+  return [...pages.values()].sort((a, b) => b.count - a.count || b.sum - a.sum);
+}
+
+function link(url, text) {
+  const anchor = document.createElement("a");
+  [anchor.href, anchor.textContent] = [url, text];
+  return anchor;
+}
+
+function show(page) {
+  const item = document.createElement("li");
+  item.append(link(page.url, page.meta.title));
+  for (const section of page.sub_results.slice(0, 2)) {
+    const line = document.createElement("p");
+    if (section.title !== page.meta.title) line.append(link(section.url, section.title), ": ");
+    line.insertAdjacentHTML("beforeend", section.excerpt);
+    item.append(line);
+  }
+  return item;
+}
+
+const query = new URLSearchParams(location.search).get("q")?.trim();
+if (query) {
+  document.querySelectorAll("input[name=q]").forEach((input) => { input.value = query; });
+  const results = await find(query);
+  const status = document.querySelector(".search-summary");
+  const { found, nothing } = status.dataset;
+  const pages = await Promise.all(results.slice(0, 20).map((result) => result.data()));
+  document.querySelector("ul.search").append(...pages.map(show));
+  status.textContent = results.length ? found.replace("{}", results.length) : nothing;
+}
