@@ -32,26 +32,33 @@ PARTS = {  # captions of the table of contents, and the pages under each
         "About the numbers",
         "Teaching",
     ],
-    "zh": ["三个想法", "理解", "进阶", "练习", "数据从哪里来", "教学"],
+    "zh": ["三个想法", "理解", "进阶", "练习", "数字从哪里来", "教学与术语"],
 }
 LESSONS = [slice(0, 6), slice(6, 8), slice(8, None)]
 EXERCISES = {  # the heading of the list of exercises, and the first line of an exercise's page
-    "en": ("The exercises", "*From [{title}]({page}.ipynb), whose first cell belongs to it.*"),
-    "zh": ("练习", "*选自[{title}]({page}.ipynb)，要先运行那里的第一个单元格。*"),
+    "en": (
+        "The exercises",
+        "*From [exercises {number}]({page}.ipynb), to [lesson {number}](../{page}.ipynb). "
+        "In the notebook, run the first cell first.*",
+    ),
+    "zh": (
+        "练习",
+        "*选自[练习 {number}]({page}.ipynb)，对应[第 {number} 课](../{page}.ipynb)。在笔记本中做题时，先运行开头的单元格。*",
+    ),
 }
 RESULTS = {
     "en": (
         "# Recorded experiments",
-        "Each table has one row for each setting: mean ± standard deviation over its runs (seeds), in the "
-        "last recorded epoch. Click on a heading to sort by it. The complete table, with every seed "
-        "and epoch, is in the file.",
-        "runs",
+        "Each table has one row for each setting: mean ± standard deviation over five seeds, in the last "
+        "recorded epoch. Where runs diverged, (3/5) says that three of five are left, – that none is; the "
+        "mean leaves the others out. The lessons say what each column is. Click on a heading to sort by "
+        "it. The complete table, with every seed and epoch, is in the file.",
     ),
     "zh": (
         "# 实验记录",
-        "每张表中，一行是一种设置：各次运行（不同的随机种子）在最后一个记录的迭代周期中的均值 ± 标准差。点击表头可以排序。"
+        "每张表中，一行是一种设置：五个随机种子在最后一个记录的迭代周期中的均值 ± 标准差。有的运行发散了："
+        "(3/5) 表示五次运行剩下三次，– 表示一次也没有剩下；均值不包括发散的运行。各列的含义见课文。点击表头可以排序。"
         "包含每个种子、每个迭代周期的完整表格在文件里。",
-        "次数",
     ),
 }
 
@@ -89,8 +96,11 @@ def write_exercises(path, target, listed, line):
         if heading:
             number = heading[1] and f"{int(heading[1]):02}_{heading[2]}"
             around = exercises.setdefault(number, []) if number else frame
+        if cell.cell_type == "code" and around is frame:
+            cell.metadata.pop("tags", None)  # what several solutions use
         around.append(cell)
-    title = frame[0].source.partition("\n")[0].removeprefix("# ")
+    # The solutions are on the pages of the exercises.
+    frame[0].source = re.sub(r"\[([^]]+)\]\(\.\./solutions/[^)]+\)", r"\1", frame[0].source)
     first = next(i for i, cell in enumerate(frame) if cell.cell_type == "code")
     entries = "\n".join(exercises)
     contents = f"## {listed}\n\n```{{toctree}}\n{entries}\n```"
@@ -102,7 +112,7 @@ def write_exercises(path, target, listed, line):
             if cell.cell_type == "markdown":
                 cell.source = re.sub(r"^#(#+ )", r"\1", cell.source, flags=re.MULTILINE)
         heading, _, text = cells[0].source.partition("\n")
-        about = line.format(title=title, page=path.stem)
+        about = line.format(number=path.stem[:2], page=path.stem)
         cells[0].source = f"{heading}\n\n{about}\n{text}"
         notebook.cells = cells
         nbformat.write(notebook, target / f"{number}.ipynb")
@@ -116,6 +126,7 @@ def slug(anchor):
 def front_page(language):
     """The README as the first page, and the table of contents."""
     text = (ROOT / README[language]).read_text(encoding="utf-8")
+    text = re.sub(r"^.*\]\(README[.\w]*\).*\n", "", text, count=1)  # the switch leads there
     text = re.sub(r"\]\(notebooks/(zh/)?", "](./", text).replace('src="notebooks/', 'src="')
     text = text.replace("](./solutions/", "](./exercises/")
     text = re.sub(
@@ -141,28 +152,33 @@ def table(head, *rows):
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def summary(path, runs):
-    """The rows of an experiment: its settings, then each measure in the last epoch over all seeds."""
+def summary(path):
+    """The rows of an experiment: its settings, then each measure in the last epoch over all seeds, the
+    accuracies first.
+    """
     with path.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = list(rows[0])
     settings = columns[: columns.index("seed")]
-    measures = columns[columns.index("epoch") + 1 :]
+    measures = sorted(
+        columns[columns.index("epoch") + 1 :], key=lambda name: "accuracy" not in name
+    )
     last = max(int(row["epoch"]) for row in rows)
     groups = {}
     for row in rows:
         if int(row["epoch"]) == last:
             groups.setdefault(tuple(row[name] for name in settings), []).append(row)
-    yield [*settings, runs, *measures]
+    assert {len(group) for group in groups.values()} == {5}, f"{path}: five seeds each"
+    yield [*settings, *measures]
     for key, group in groups.items():
         cells = []
         for name in measures:
             values = [float(row[name]) for row in group if row[name] not in {"", "nan"}]
-            mean = f"{statistics.fmean(values):.4g}" if values else "–"
-            spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+            mean = f"{statistics.fmean(values):.3f}" if values else "–"
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
             missing = f" ({len(values)}/{len(group)})" if 0 < len(values) < len(group) else ""
             cells.append(mean + spread + missing)
-        yield [*key, str(len(group)), *cells]
+        yield [*key, *cells]
 
 
 def descriptions(language):
@@ -175,7 +191,7 @@ def descriptions(language):
 
 
 def results(language):
-    title, text, runs = RESULTS[language]
+    title, text = RESULTS[language]
     folder = ROOT / "data" / "results"
     lines = [title, "", text, ""]
     described = descriptions(language)
@@ -188,7 +204,7 @@ def results(language):
             f"[{path.name}]({address(f'data/results/{path.name}')}), `{about['command']}`",
             "",
         ]
-        lines += [*table(*summary(path, runs)), ""]
+        lines += [*table(*summary(path)), ""]
     (SOURCE / language / "results.md").write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -247,7 +263,12 @@ def index():
     """The index of the search, of both languages, without formulas and outputs."""
     options = [
         *("--site", SITE, "--glob", "{en,zh}/**/*.html", "--keep-index-url", "--silent"),
-        *("--root-selector", "article", "--exclude-selectors", ".headerlink, .math, .cell_output"),
+        *(
+            "--root-selector",
+            "article",
+            "--exclude-selectors",
+            ".headerlink, .math, .cell_output, summary",
+        ),
     ]
     subprocess.run([sys.executable, "-m", "pagefind", *options], check=True)
 

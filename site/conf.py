@@ -11,7 +11,6 @@ CHINESE = tags.has("zh")  # noqa: F821  Sphinx defines `tags`
 
 project = "归一化、跳跃、连结" if CHINESE else "Normalize, Skip, Concatenate"
 author = "The authors of the course"
-copyright = "CC BY 4.0"
 language = "zh_CN" if CHINESE else "en"
 
 extensions = ["myst_nb", "sphinx_copybutton", "course"]
@@ -19,7 +18,7 @@ exclude_patterns = ["code/**", "solutions/**"]
 
 nb_execution_mode = "off"
 nb_custom_formats = {".ipynb": "course.read"}
-nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables, in what a cell shows
 nb_code_prompt_show = "显示结果" if CHINESE else "Show what comes out"
 nb_code_prompt_hide = "隐藏结果" if CHINESE else "Hide what comes out"
 copybutton_selector = "div.highlight pre"
@@ -45,7 +44,7 @@ html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["language", "search-button"],
     "secondary_sidebar_items": ["page-toc", "tools"],
-    "footer_start": ["copyright"],
+    "footer_start": ["licence.html"],
     "footer_end": [],
     "show_toc_level": 2,
     "navigation_with_keys": False,

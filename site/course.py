@@ -23,6 +23,7 @@ WORDS = {
         "solved": "Download the solutions",
         "edit": "Edit this page",
         "open": "Open in Jupyter:",
+        "licence": "Text and pictures: CC BY 4.0. Code: MIT License.",
         "search": "Search the course",
         "found": "Pages found: {}",
         "nothing": "Nothing found. Try fewer words, or other ones.",
@@ -37,6 +38,7 @@ WORDS = {
         "solved": "下载解答",
         "edit": "编辑本页",
         "open": "在 Jupyter 中打开：",
+        "licence": "文字与图片：CC BY 4.0；代码：MIT 许可证。",
         "search": "搜索本课程",
         "found": "找到 {} 个页面",
         "nothing": "没有找到。请减少词语，或者换一种说法。",
@@ -69,22 +71,47 @@ def read(text):
 
 
 def fold_predicted(cells):
-    """Fold what comes out of the code after a **Predict**, until the next text."""
+    """Fold what comes out of the code after a **Predict**, until the answer or the next heading.
+
+    The text of a figure is put into an element of its own: the style sheet hides it while the figure
+    is folded.
+    """
     predicting = False
     for cell in cells:
         if cell.cell_type == "markdown":
-            predicting = re.search(r"\*\*(Predict|预测)\b", cell.source) is not None
-        elif predicting and cell.outputs:
-            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
+            asked = re.search(r"\*\*(Predict|预测)\b", cell.source)
+            ended = re.search(r"^(#|<details>)", cell.source, flags=re.MULTILINE)
+            predicting = bool(asked) or (predicting and not ended)
+            if re.match(r"\*(The figure:|图：)", cell.source):
+                text, _, after = cell.source.partition("\n\n")
+                cell.source = f"::::{{container}} figure-text\n{text}\n::::\n\n{after}"
+        elif cell.outputs:
+            cell.outputs = merged(cell.outputs)
+            if predicting:
+                cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
+
+
+def merged(outputs):
+    """The pieces of text that follow one another, as one."""
+    result = []
+    for output in outputs:
+        if result and output.get("name") == result[-1].get("name") == "stdout":
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    return result
 
 
 def fold_solutions(cells, words):
-    """Fold each run of cells tagged "solution" behind its question."""
-    inside = False
+    """Fold each run of cells tagged "solution" behind its question, and what comes out afterwards."""
+    inside = solved = False
     for cell in cells:
         is_solution = "solution" in cell.metadata.get("tags", [])
-        if is_solution and cell.source.startswith(">"):  # "These are the solutions"
+        if is_solution and cell.source.startswith("> **"):  # "These are the worked solutions"
             continue
+        solved = solved or is_solution
+        if solved and not is_solution and cell.get("outputs"):  # of the right answer
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
         if is_solution and not inside:
             yield html(f'<details class="solution"><summary>{words["solution"]}</summary>')
         if inside and not is_solution:
@@ -111,6 +138,13 @@ def describe(cell):
 
 def linked(source):
     """The links of a notebook to what is elsewhere on the site, or in the repository."""
+    named = r"((?:[Ee]xercise|练习) ?(\d+)\.(\d)[a-d]?)"
+
+    def exercise(found):
+        return f"[{found[1]}](/exercises/{int(found[2]):02}_{found[3]}.ipynb)"
+
+    source = re.sub(rf"\[{named}\]\([^)]+\)", exercise, source)
+    source = re.sub(rf"(?<!\[){named}", exercise, source)
     source = re.sub(r"(?<=\]\()((?:\.\./)?)solutions/", r"\1exercises/", source)
     outward = r"(?<=\]\()(?:\.\./)+((?:d2lutils|data|benchmarks|tests|tools)/[^)#]+|README[\w.]*)"
     return re.sub(outward, lambda match: address(match[1]), source)
@@ -174,6 +208,7 @@ def around(app, page, template, context, doctree):
         else [],
     )
     if "body" in context:
+        context["body"] = typeset(context["body"])
         paths = {name: Path(app.srcdir, path) for path, name in app.builder.images.items()}
         picture = r'<img (?=[^>]*src="[^"]*_images/([^"]+)")'
         context["body"] = re.sub(
@@ -185,6 +220,20 @@ def around(app, page, template, context, doctree):
             page == "GLOSSARY"
         ):  # it has all words; in a search, the pages that explain them come first
             context["body"] = f'<div data-pagefind-weight="0.2">{context["body"]}</div>'
+
+
+def typeset(body):
+    """Keep a formula and its punctuation on one line; mark emphasis without Chinese characters, and
+    paragraphs that are emphasized as a whole.
+    """
+    formula = r'<span class="math notranslate nohighlight">\\\([^<]{,60}\\\)</span>'
+    body = re.sub(
+        rf"[(（]?{formula}[,.;:)，。；：、？！）]+|[(（]{formula}",
+        r'<span class="together">\g<0></span>',
+        body,
+    )
+    body = re.sub(r"<em>(?=[^<\u4e00-\u9fff]*</em>)", '<em class="latin">', body)
+    return re.sub(r"<p>(?=<em[^>]*>(?:(?!</?em|</p>).)*</em></p>)", '<p class="aside">', body)
 
 
 def size(path):

@@ -97,7 +97,8 @@ def sections(cells):
                     parts = []
                     found.append(("" if level == "##" else chapter, title, parts))
             elif chapter:
-                if kind == "formula" and parts[-1][0] == "list" and not ENDED.search(parts[-1][1]):
+                last, before = parts[-1] if parts else ("", "")
+                if kind == "formula" and last == "list" and not ENDED.search(before):
                     kind, content = "list", f"{parts.pop()[1]}\n\n{content}"
                 parts.append((kind, content))
     return found
@@ -250,8 +251,9 @@ def write(path, target, lang):
     parts = []
     for i, slide in enumerate([first._replace(above=f"{course} · {number}", title=title), *others]):
         shown = show(slide, path.parent, target / f"{path.stem}-{i}.png")
+        small = slide.kind != "text" and width(slide.idea) > MOST
         crowded = slide.kind in {"list", "table"} and width(slide.shown) > 2 * MOST
-        classes = [slide.kind, "small" * (width(slide.idea) > MOST), "crowded" * crowded]
+        classes = [slide.kind, "small" * small, "crowded" * crowded]
         parts.append(
             SLIDE.format(
                 kind=" ".join(filter(None, classes)),
@@ -284,4 +286,5 @@ def show(slide, folder, file):
         size, name = struct.unpack(">II", file.read_bytes()[16:24]), file.name
     wide, high = map(int, size)
     place = "below" if wide >= WIDE * high else "beside"
-    return f'<img class="{place}" loading="lazy" src="{name}" alt="{html.escape(alt)}">'
+    place = f'class="{place}" width="{wide}" height="{high}"'
+    return f'<img {place} loading="lazy" src="{name}" alt="{html.escape(alt)}">'

@@ -11,7 +11,8 @@ function sortable(table) {
       table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", order === 1 ? "ascending" : "descending");
       const value = (row) => row.cells[column].textContent.trim();
-      const number = (text) => parseFloat(text.replace(/[,\s]/g, ""));
+      const number = (text) =>
+        parseFloat(text.replace(/[,\s]/g, "")) * ({ M: 1e6, G: 1e9 }[text.at(-1)] ?? 1);
       const rows = [...body.rows].sort((one, other) => {
         const [a, b] = [value(one), value(other)];
         const difference = number(a) - number(b);
@@ -24,6 +25,29 @@ function sortable(table) {
 
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".sortable table").forEach(sortable);
+});
+
+// On a phone: the contents of the page close when they are used; the menu opens at this page.
+document.addEventListener("click", ({ target }) => {
+  if (target.closest("dialog a[href*='#']")) target.closest("dialog").close();
+  if (target.closest("button.primary-toggle")) {
+    setTimeout(() => document.querySelector("dialog li.current.active")?.scrollIntoView({ block: "center" }));
+  }
+});
+
+// The other language opens at the same heading, with the same search.
+const headings = () => [...document.querySelectorAll("article :is(h1, h2, h3)")];
+document.addEventListener("click", ({ target }) => {
+  const link = target.closest("a.language");
+  if (!link) return;
+  const above = headings().filter((heading) => heading.getBoundingClientRect().top < 150).length;
+  sessionStorage.setItem("heading", above > 1 ? above - 1 : "");
+  link.search = location.search;
+});
+addEventListener("load", () => {
+  const index = sessionStorage.getItem("heading");
+  sessionStorage.removeItem("heading");
+  if (index && !location.hash) headings()[index]?.scrollIntoView();
 });
 
 // What is folded is printed too.

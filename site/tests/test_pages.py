@@ -1,6 +1,8 @@
 """Every page of the site in a browser: in both languages, wide and narrow, light and dark."""
 
+import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -114,6 +116,14 @@ def test_an_exercise_has_its_solution_folded_behind_the_question(language):
     assert text.index("Conv2D</span>", solution) < text.index("</details>", solution) < check
 
 
+def test_what_a_cell_shows_keeps_its_order_and_its_tables():
+    text = (SITE / "en/07_fast_on_a_cpu.html").read_text(encoding="utf-8")
+    assert text.count("<table") >= 8 and "|---|" not in text
+    text = (SITE / "en/03_resnet.html").read_text(encoding="utf-8")
+    plain, residual = (text.index(f"{name}, 20 layers\n") for name in ("plain", "residual"))
+    assert plain < text.index("epoch  1", plain) < residual
+
+
 # --- in a browser ---
 
 OVERFLOW = """() => {
@@ -176,9 +186,27 @@ def test_a_search_for_a_word_and_for_nonsense(language, visit):
         view.wait_for_function(
             "() => document.querySelectorAll('#search-results ul.search li').length > 10"
         )
-    view = visit(f"{language}/search.html?q=zyzzyva")
-    view.wait_for_function("() => document.querySelector('.search-summary')?.textContent.trim()")
+    view = visit(f"{language}/search.html?q=龘龘")
+    view.wait_for_function("() => document.querySelector('.search-summary').textContent.trim()")
     assert view.locator("#search-results ul.search li").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("en/DenseNet-121 parameters", "en/architectures.html"),
+        ("en/bottleneck exercise", "en/exercises/03_4.html"),
+        # no page has all these words
+        ("en/validation accuracy jumps running statistics stale", "en/06_test_accuracy.html"),
+        ("zh/反向传播公式", "zh/exercises/01_4.html"),
+        ("zh/组归一化", "zh/09_beyond_batches.html"),
+    ],
+)
+def test_a_search_ranks_what_explains_it_first(query, page, visit):
+    language, _, words = query.partition("/")
+    view = visit(f"{language}/search.html?q={words}")
+    first = view.locator("#search-results li > a").first
+    assert first.evaluate("link => new URL(link.href).pathname") == f"/{page}"
 
 
 @each_language
@@ -188,6 +216,18 @@ def test_the_switch_stays_on_the_page(language, width, visit):
     view = visit(f"{language}/exercises/03_4.html", width)
     view.locator("a.language:visible").first.click()
     view.wait_for_url(f"**/{other}/exercises/03_4.html")
+
+
+def test_the_switch_keeps_the_place_and_the_search(visit):
+    view = visit("en/03_resnet.html", 390)
+    view.wait_for_function(SETTLED)
+    view.evaluate("() => document.querySelectorAll('article h2')[6].scrollIntoView()")
+    view.locator("a.language:visible").first.click()
+    view.wait_for_url("**/zh/03_resnet.html")
+    view.wait_for_function("() => scrollY > 3000")
+    view = visit("en/search.html?q=hybridize")
+    view.locator("a.language:visible").first.click()
+    view.wait_for_url("**/zh/search.html?q=hybridize")
 
 
 @each_language
@@ -201,6 +241,7 @@ def test_the_table_of_contents_and_the_next_page_on_a_phone(language, visit):
     view.locator("button.secondary-toggle").click()
     view.locator("dialog .page-toc a").nth(4).click()
     assert "#" in view.url
+    assert view.locator("dialog[open]").count() == 0
 
 
 def test_the_keyboard_reaches_the_menu_the_search_and_the_text(visit):
@@ -245,7 +286,8 @@ TITLES = """all => all.map((slide) =>
 SOURCE = """all => all.flatMap((slide) => {
   const seen = slide.cloneNode(true);
   seen.querySelectorAll("mjx-container, code, pre").forEach((part) => part.remove());
-  return seen.textContent.match(/.{0,20}(\\*\\*|\\$|\\\\).{0,20}/g) || [];
+  const wrong = [...slide.querySelectorAll("[data-mjx-error]")].map((part) => part.textContent);
+  return wrong.concat(seen.textContent.match(/.{0,20}(\\*\\*|\\$|\\\\).{0,20}/g) || []);
 })"""
 
 
@@ -272,6 +314,16 @@ def test_slides_lead_somewhere(page):
         for link in read(page).links
         if not link.startswith("http") and not (SITE / page).parent.joinpath(link).exists()
     ] == []
+
+
+@each_slides
+def test_slides_have_the_formulas_of_the_notebook(page):
+    path = SITE.parents[1] / "notebooks" / page.removeprefix("en/").replace("slides/", "")
+    source = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in source)
+    body = unescape((SITE / page).read_text(encoding="utf-8").partition("<main>")[2])
+    formulas = re.findall(r"\$\$.+?\$\$|\$[^$]+\$", body, re.DOTALL)
+    assert [formula for formula in formulas if formula not in text] == []
 
 
 @pytest.mark.parametrize("page", [page for page in SLIDES if page.startswith("en/")])
@@ -306,6 +358,15 @@ def test_a_table_can_be_sorted(visit):
     assert table.locator("tbody tr").evaluate_all(column) == values[::-1]
 
 
+def test_the_text_of_a_figure_is_hidden_while_the_figure_is_folded(visit):
+    view = visit("en/01_batch_norm_from_scratch.html")
+    fold = view.locator(".cell:has(+ .figure-text) > details.hide").first
+    text = view.locator(".cell:has(> details.hide) + .figure-text").first
+    assert text.is_hidden()
+    fold.locator("summary").click()
+    assert text.is_visible()
+
+
 def test_code_can_be_copied(visit):
     view = visit("en/03_resnet.html")
     assert view.locator("button.copybtn").count() >= view.locator("div.cell_input").count() > 20
@@ -338,7 +399,7 @@ def test_the_first_page_chooses_the_language(browser, address):
 
 def test_a_printed_page_shows_what_is_folded(visit):
     view = visit("en/exercises/03_4.html")
-    assert view.locator("article details:not([open])").count() == 1
+    assert view.locator("article details:not([open])").count() == 2  # the solution, the check
     view.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     assert view.locator("article details:not([open])").count() == 0
     view.evaluate("() => dispatchEvent(new Event('afterprint'))")
