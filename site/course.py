@@ -224,8 +224,11 @@ def around(app, page, template, context, doctree):
 
 def typeset(body):
     """Keep a formula and its punctuation on one line; mark emphasis without Chinese characters, and
-    paragraphs that are emphasized as a whole.
+    paragraphs that are emphasized as a whole; give the headings the anchors, where the search looks
+    for them.
     """
+    anchor = r'<section( id="[^"]+")>\s*((?:<span id="[^"]+"></span>\s*)*)<h([1-4])>'
+    body = re.sub(anchor, r"<section>\2<h\3\1>", body)
     formula = r'<span class="math notranslate nohighlight">\\\([^<]{,60}\\\)</span>'
     body = re.sub(
         rf"[(（]?{formula}[,.;:)，。；：、？！）]+|[(（]{formula}",

@@ -26,10 +26,14 @@ function link(url, text) {
   return anchor;
 }
 
+const weight = (section) =>
+  section.weighted_locations.reduce((sum, word) => sum + word.balanced_score, 0);
+
 function show(page) {
   const item = document.createElement("li");
   item.append(link(page.url, page.meta.title));
-  for (const section of page.sub_results.slice(0, 2)) {
+  const sections = page.sub_results.toSorted((a, b) => weight(b) - weight(a));
+  for (const section of sections.slice(0, 2)) {
     const line = document.createElement("p");
     if (section.title !== page.meta.title) line.append(link(section.url, section.title), ": ");
     line.insertAdjacentHTML("beforeend", section.excerpt);

@@ -5,7 +5,7 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -172,8 +172,8 @@ def test_search_finds_each_page(page, visit):
     language, _, rest = page.partition("/")
     text = (SITE / page).read_text(encoding="utf-8")
     titles = re.findall(r"<h[12][^>]*>(.*?)<a class=\"headerlink\"", text)
-    title = re.sub(r"<[^>]+>|[^\w\s]", " ", titles[0]).strip()
-    view = visit(f"{language}/search.html?q={title}")
+    title = unescape(re.sub(r"<[^>]+>", "", titles[0]))
+    view = visit(f"{language}/search.html?q={quote(title)}")
     view.wait_for_selector("#search-results ul.search li")
     links = view.eval_on_selector_all("#search-results li > a", "all => all.map((a) => a.href)")
     assert any(f"/{language}/{rest}" in link for link in links), links
