@@ -82,8 +82,13 @@ def wait_until_idle(page):
 
 
 def saved(page, name):
+    before = (FOLDER / name).stat().st_mtime_ns
     page.keyboard.press("Control+S")
-    time.sleep(3)
+    for _ in range(120):
+        if (FOLDER / name).stat().st_mtime_ns > before:
+            break
+        time.sleep(0.5)
+    time.sleep(1)  # until all of it is written
     return nbformat.read(FOLDER / name, as_version=4)
 
 
