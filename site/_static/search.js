@@ -3,13 +3,14 @@ const root = new URL(`${document.documentElement.dataset.content_root}../`, loca
 const pagefind = await import(new URL("pagefind/pagefind.js", root));
 await pagefind.options({ baseUrl: root.pathname, excerptLength: 24 });
 await pagefind.init();
+const SHOWN = 20;
 
-// Where no page has all words, those that have most of them.
+// First the pages that have all words, then those that have most of them.
 async function find(query) {
   const { results } = await pagefind.search(query);
   const split = new Intl.Segmenter(document.documentElement.lang, { granularity: "word" });
   const words = [...split.segment(query)].filter((part) => part.isWordLike);
-  if (results.length || words.length < 2) return results;
+  if (results.length >= SHOWN || words.length < 2) return results;
   const pages = new Map();
   for (const { segment } of words) {
     for (const result of (await pagefind.search(segment)).results) {
@@ -17,7 +18,8 @@ async function find(query) {
       pages.set(result.id, { ...result, count: count + 1, sum: sum + result.score });
     }
   }
-  return [...pages.values()].sort((a, b) => b.count - a.count || b.sum - a.sum);
+  results.forEach(({ id }) => pages.delete(id));
+  return [...results, ...[...pages.values()].sort((a, b) => b.count - a.count || b.sum - a.sum)];
 }
 
 function link(url, text) {
@@ -48,7 +50,7 @@ if (query) {
   const results = await find(query);
   const status = document.querySelector(".search-summary");
   const { found, nothing } = status.dataset;
-  const pages = await Promise.all(results.slice(0, 20).map((result) => result.data()));
+  const pages = await Promise.all(results.slice(0, SHOWN).map((result) => result.data()));
   document.querySelector("ul.search").append(...pages.map(show));
   status.textContent = results.length ? found.replace("{}", results.length) : nothing;
 }
