@@ -271,10 +271,9 @@ def finish(app, error):
         return
     out = Path(app.outdir)
     pages = sorted(app.env.found_docs)
-    for page in pages:
-        for path in files(app, page).values():
-            (out / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / path, out / path)
+    for path in {path for page in pages for path in files(app, page).values()}:
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, out / path)
     (out / "_static" / "figures").mkdir(exist_ok=True)
     for path in (ROOT / "notebooks" / "figures").glob("*.png"):
         shutil.copy(path, out / "_static" / "figures")
