@@ -36,7 +36,7 @@ def test_every_change_and_every_week_is_tested():
     assert {"push", "pull_request"} <= WORKFLOWS["test"]["on"].keys()
     assert {"schedule", "workflow_dispatch"} <= WORKFLOWS["weekly"]["on"].keys()
     assert ".ci/run" in commands(WORKFLOWS["test"]["jobs"]["test"])
-    assert {"lint", "test"} <= set(made((ROOT / ".ci/run").read_text(encoding="utf-8")))
+    assert {"lint", "test", "browser"} <= set(made((ROOT / ".ci/run").read_text(encoding="utf-8")))
     weekly = [
         target for job in WORKFLOWS["weekly"]["jobs"].values() for target in made(commands(job))
     ]

@@ -12,6 +12,7 @@ import urllib.request
 import nbformat
 import pytest
 from conftest import ROOT
+from playwright.sync_api import expect
 
 FOLDER = ROOT / "build" / "lab"  # copies: JupyterLab saves what it shows
 pytestmark = pytest.mark.xdist_group("lab")
@@ -78,10 +79,15 @@ def menu(page, name, item):
 
 
 def wait_until_idle(page):
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    """Wait for the status bar: the sign in the toolbar is idle before there is a kernel, too."""
+    page.locator(".jp-StatusBar-TextItem", has_text="| Idle").first.wait_for()
 
 
-def saved(page, name):
+def read(name):
+    return nbformat.read(FOLDER / name, as_version=4).cells
+
+
+def save(page, name):
     before = (FOLDER / name).stat().st_mtime_ns
     page.keyboard.press("Control+S")
     for _ in range(120):
@@ -89,7 +95,6 @@ def saved(page, name):
             break
         time.sleep(0.5)
     time.sleep(1)  # until all of it is written
-    return nbformat.read(FOLDER / name, as_version=4)
 
 
 def test_make_lab_opens_a_page_and_it_runs_to_its_end(lab, page):
@@ -97,11 +102,14 @@ def test_make_lab_opens_a_page_and_it_runs_to_its_end(lab, page):
     page.wait_for_url("**/build/lab/00_start_here.ipynb")
     page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
     wait_until_idle(page)
+    menu(page, "Edit", "Clear Outputs of All Cells")  # and the counts of the recorded run
     menu(page, "Run", "Run All Cells")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=600_000)
-    cells = [c for c in saved(page, "00_start_here.ipynb").cells if c.cell_type == "code"]
-    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    count = sum(cell.cell_type == "code" for cell in read("00_start_here.ipynb"))
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
+    expect(last).to_have_text(re.compile(rf"\[{count}\]"), timeout=600_000)
+    save(page, "00_start_here.ipynb")
+    cells = [cell for cell in read("00_start_here.ipynb") if cell.cell_type == "code"]
+    assert [c.execution_count for c in cells] == list(range(1, count + 1))
     assert not [o for c in cells for o in c.outputs if o.output_type == "error"]
 
 
