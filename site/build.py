@@ -82,11 +82,12 @@ def copy_notebooks(language):
     if language == "zh":
         shutil.copytree(folder / "figures", target / "figures", dirs_exist_ok=True)
         shutil.copy(folder / "GLOSSARY.md", target)
+        shutil.copytree(ROOT / "site" / "zh" / "locales", target / "locales")
     for path in (ROOT / "site" / language).glob("*.md"):
         shutil.copy(path, target)
 
 
-def write_exercises(path, target, listed, line):
+def write_exercises(path, target, listed, first_line):
     """A page with the beginning, the list of the exercises and the end; then a page for each exercise."""
     notebook = nbformat.read(path, as_version=4)
     frame, exercises = [], {}
@@ -112,7 +113,7 @@ def write_exercises(path, target, listed, line):
             if cell.cell_type == "markdown":
                 cell.source = re.sub(r"^#(#+ )", r"\1", cell.source, flags=re.MULTILINE)
         heading, _, text = cells[0].source.partition("\n")
-        about = line.format(number=path.stem[:2], page=path.stem)
+        about = first_line.format(number=path.stem[:2], page=path.stem)
         cells[0].source = f"{heading}\n\n{about}\n{text}"
         notebook.cells = cells
         nbformat.write(notebook, target / f"{number}.ipynb")
@@ -147,9 +148,9 @@ def front_page(language):
     (SOURCE / language / "index.md").write_text(text, encoding="utf-8")
 
 
-def table(head, *rows):
-    """The lines of a Markdown table."""
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+def line(cells):
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def summary(path):
@@ -204,17 +205,18 @@ def results(language):
             f"[{path.name}]({address(f'data/results/{path.name}')}), `{about['command']}`",
             "",
         ]
-        lines += [*table(*summary(path)), ""]
+        head, *rows = summary(path)
+        lines += [*map(line, [head, ["---"] * len(head), *rows]), ""]
     (SOURCE / language / "results.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 def architectures(language):
-    """The page's text, and the table of data/architectures.csv."""
+    """The page's text with the head of its table, and the rows of data/architectures.csv."""
     path = SOURCE / language / "architectures.md"
     with (ROOT / "data" / "architectures.csv").open(encoding="utf-8") as file:
-        head, *rows = csv.reader(file)
-    rows = [[name, f"`{call}`", *others] for name, call, *others in rows]
-    text = path.read_text(encoding="utf-8").replace("{table}", "\n".join(table(head, *rows)))
+        _, *rows = csv.reader(file)
+    lines = [line([name, f"`{call}`", *others]) for name, call, *others in rows]
+    text = path.read_text(encoding="utf-8").replace("{rows}", "\n".join(lines))
     path.write_text(text, encoding="utf-8")
 
 

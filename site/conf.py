@@ -7,6 +7,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+from course import WORDS  # noqa: E402
+
 CHINESE = tags.has("zh")  # noqa: F821  Sphinx defines `tags`
 
 project = "归一化、跳跃、连结" if CHINESE else "Normalize, Skip, Concatenate"
@@ -40,6 +42,7 @@ html_additional_pages = {"search": "search.html"}
 html_context = {"default_mode": "auto"}
 html_sidebars = {"**": ["contents.html"]}
 html_theme_options = {
+    "search_bar_text": WORDS["zh" if CHINESE else "en"]["search"],
     "navbar_center": [],
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["language", "search-button"],

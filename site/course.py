@@ -225,8 +225,9 @@ def around(app, page, template, context, doctree):
 def typeset(body):
     """Keep a formula and its punctuation on one line; mark emphasis without Chinese characters, and
     paragraphs that are emphasized as a whole; give the headings the anchors, where the search looks
-    for them.
+    for them; let folds be called what they show.
     """
+    body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     anchor = r'<section( id="[^"]+")>\s*((?:<span id="[^"]+"></span>\s*)*)<h([1-4])>'
     body = re.sub(anchor, r"<section>\2<h\3\1>", body)
     formula = r'<span class="math notranslate nohighlight">\\\([^<]{,60}\\\)</span>'
@@ -259,10 +260,13 @@ def card(app, page):
 def first_sentence(doctree):
     if doctree is None:
         return ""
+    """The first text of a page; a line that is emphasized as a whole tells where the page belongs."""
     paragraphs = [
-        node.astext() for node in doctree.findall(lambda node: node.tagname == "paragraph")
+        node.astext().replace("\n", " ")
+        for node in doctree.findall(lambda node: node.tagname == "paragraph")
+        if [child.tagname for child in node.children] != ["emphasis"]
     ]
-    return next((text.replace("\n", " ")[:200] for text in paragraphs if len(text) > 30), "")
+    return next((text[:200] for text in paragraphs if len(text) > 20), "")
 
 
 def finish(app, error):

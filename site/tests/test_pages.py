@@ -92,6 +92,19 @@ def test_what_search_engines_and_readers_are_told(page):
         }
     assert any(a.get("rel") in {"icon", "shortcut icon"} for a in html["link"])
     assert any(a.get("property") == "og:image" for a in html["meta"])
+    (description,) = (a["content"] for a in html["meta"] if a.get("name") == "description")
+    assert len(description) > 20 or "search" in page
+    assert not description.startswith(("From", "选自")), "the line that tells where a page belongs"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page[:2] == "zh"])
+def test_the_chinese_site_speaks_chinese(page):
+    text = (SITE / page).read_text(encoding="utf-8")
+    names = re.findall(r' (?:title|aria-label|placeholder)="([^"]+)"', text)
+    buttons = re.findall(r"<(?:button|summary)\b.*?</(?:button|summary)>", text, flags=re.DOTALL)
+    names += [re.sub(r"<[^>]+>", "", button).strip() for button in buttons]
+    english = {name for name in names if re.fullmatch(r"[ -~\s]*[a-z]{3}[ -~\s]*", name)}
+    assert {name for name in english if not re.match(r"[\d.]+b? ", name)} == set()
 
 
 @pytest.mark.parametrize("page", NOTEBOOKS)
