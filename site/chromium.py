@@ -11,6 +11,14 @@ QUIET = [  # nothing of the browser's own goes out
     "--disable-sync",
     "--no-first-run",
 ]
+SETTLED = """async () => {
+  if (!document.querySelector("script[src*=mathjax]")) return true;
+  while (!window.MathJax?.startup?.promise) await new Promise((done) => setTimeout(done, 20));
+  await MathJax.startup.promise;
+  MathJax.startup.document.lazyTypesetAll?.();
+  await MathJax.startup.promise;
+  return true;
+}"""  # every formula of the page is set
 
 
 def launch(playwright):

@@ -56,4 +56,9 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 mathjax_path = "mathjax/tex-chtml.js"
-mathjax3_config = {"options": {"enableMenu": False}, "chtml": {"matchFontHeight": False}}
+mathjax_options = {"type": "text/mathjax"}  # course.js loads it after the page
+mathjax3_config = {
+    "loader": {"load": ["ui/lazy"]},  # formulas are set when they come into view
+    "options": {"enableMenu": False},
+    "chtml": {"matchFontHeight": False},
+}

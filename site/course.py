@@ -296,8 +296,9 @@ def copy_mathjax(target):
     source = Path(find_spec("sphinx-mathjax-offline").submodule_search_locations[0])
     source = source / "static" / "mathjax"
     fonts = Path("output", "chtml", "fonts", "woff-v2")
-    target.mkdir(exist_ok=True)
-    shutil.copy(source / "tex-chtml.js", target)
+    (target / "ui").mkdir(parents=True, exist_ok=True)
+    for name in ("tex-chtml.js", "ui/lazy.js"):
+        shutil.copy(source / name, target / name)
     shutil.copytree(source / fonts, target / fonts, dirs_exist_ok=True)
 
 

@@ -12,7 +12,6 @@ from pypdf import PdfReader, PdfWriter
 SITE = Path(__file__).resolve().parent.parent / "build" / "site"
 URL = os.environ["SITE_URL"].rstrip("/")
 DRAWN = """async () => {
-  await window.MathJax?.startup?.promise;
   document.querySelectorAll("img").forEach((image) => { image.loading = "eager"; });
   await Promise.all([...document.images].map((image) => image.decode()));
 }"""
@@ -34,6 +33,7 @@ def write(browser, language):
     address = f"{URL}/{language}/index.html"
     while address:
         page.goto(address)
+        page.evaluate(chromium.SETTLED)
         page.evaluate(DRAWN)
         part = PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True)))
         course.append(part, outline_item=re.sub(r" — .*", "", page.title()))

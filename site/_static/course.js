@@ -27,6 +27,15 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".sortable table").forEach(sortable);
 });
 
+// MathJax comes after the page.
+addEventListener("load", () => {
+  const waiting = document.querySelector("script[type='text/mathjax']");
+  if (!waiting) return;
+  const script = document.createElement("script");
+  script.src = waiting.src;
+  document.head.append(script);
+});
+
 // On a phone: the contents of the page close when they are used; the menu opens at this page.
 document.addEventListener("click", ({ target }) => {
   if (target.closest("dialog a[href*='#']")) target.closest("dialog").close();

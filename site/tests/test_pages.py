@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from chromium import SETTLED
 
 SITE = Path(__file__).resolve().parents[2] / "build" / "site"
 PAGES = sorted(
@@ -119,6 +120,13 @@ def test_folds_are_closed_and_pictures_wait_and_keep_their_place(page):
         assert picture["src"].endswith(".svg") or {"width", "height"} <= picture.keys()
 
 
+def test_a_page_is_small():
+    sizes = {page: (SITE / page).stat().st_size for page in PAGES}
+    assert {page: size for page, size in sizes.items() if size > 350_000} == {}, (
+        "its pictures apart"
+    )
+
+
 @each_language
 def test_an_exercise_has_its_solution_folded_behind_the_question(language):
     text = (SITE / language / "exercises/03_4.html").read_text(encoding="utf-8")
@@ -145,7 +153,6 @@ OVERFLOW = """() => {
   return document.documentElement.scrollWidth > innerWidth
     ? wide.slice(-3).map((element) => element.outerHTML.slice(0, 120)) : [];
 }"""
-SETTLED = "() => !window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
@@ -166,7 +173,7 @@ def violations(page, rules=None):
 @each_page
 def test_a_page_can_be_read_wide_and_narrow_in_light_and_dark(page, visit):
     view = visit(page)
-    view.wait_for_function(SETTLED)
+    view.evaluate(SETTLED)
     assert view.evaluate(OVERFLOW) == []
     view.evaluate(
         "() => document.querySelectorAll('details').forEach((fold) => { fold.open = true; })"
@@ -233,7 +240,7 @@ def test_the_switch_stays_on_the_page(language, width, visit):
 
 def test_the_switch_keeps_the_place_and_the_search(visit):
     view = visit("en/03_resnet.html", 390)
-    view.wait_for_function(SETTLED)
+    view.evaluate(SETTLED)
     view.evaluate("() => document.querySelectorAll('article h2')[6].scrollIntoView()")
     view.locator("a.language:visible").first.click()
     view.wait_for_url("**/zh/03_resnet.html")
@@ -308,7 +315,7 @@ SOURCE = """all => all.flatMap((slide) => {
 def test_slides_fit_and_can_be_read(page, visit):
     view = visit(page)
     view.set_viewport_size({"width": 1280, "height": 720})
-    view.wait_for_function(SETTLED)
+    view.evaluate(SETTLED)
     assert len(set(view.eval_on_selector_all("section", TITLES))) == 1
     assert view.eval_on_selector_all("section", SPILLED) == []
     assert view.eval_on_selector_all("section", SOURCE) == []
