@@ -135,6 +135,11 @@ def front_page(language):
         r'<a href="\2.html"><img loading="lazy" \1></a>',
         text,
     )
+    if REPOSITORY:  # who reads the site need not have it
+        name = REPOSITORY.rpartition("/")[2]
+        text = text.replace(
+            "```\nmake lab", f"```\ngit clone {REPOSITORY} && cd {name}\nmake lab", 1
+        )
     text = re.sub(r"(?<=\.ipynb#)[^)]+", lambda match: slug(match[0]), text)
     text = re.sub(r"(?<=\]\()(?!\w+:|\./|#)([^)]+)", lambda match: address(match[1]), text)
     lessons, exercises = pages(language)
