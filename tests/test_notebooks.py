@@ -150,6 +150,14 @@ def test_it_has_one_title_and_it_comes_first(path):
     assert len(headings(path, "#")) == 1
 
 
+@pytest.mark.parametrize("folder", ["", "exercises", "solutions"])
+def test_a_notebook_leads_to_the_one_before_and_the_one_after(folder):
+    paths = sorted((ROOT / "notebooks" / folder).glob("*.ipynb"))
+    for before, after in zip(paths[:-1], paths[1:], strict=True):
+        assert re.search(rf"Next: .*\]\({after.name}\)", cells(before)[0].source), before
+        assert f"]({before.name})" in cells(after)[0].source, after
+
+
 @each_of_the_course
 def test_the_first_cell_tells_the_time_and_names_the_neighbours(path):
     first, *_ = cells(path)
