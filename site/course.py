@@ -241,12 +241,15 @@ def typeset(body):
 
 
 def size(path):
-    """Attributes of a picture: it loads when it comes into view, and its place is kept until then."""
+    """Attributes of a picture: it loads when it comes into view, its place is kept until then, and a
+    phone does not make small what is wide.
+    """
     lazy = 'loading="lazy" '
     if path is None or path.suffix != ".png":
         return lazy
     width, height = struct.unpack(">II", path.read_bytes()[16:24])
-    return f'{lazy}width="{width}" height="{height}" '
+    wide = "data-wide " if width > 750 else ""
+    return f'{lazy}{wide}width="{width}" height="{height}" '
 
 
 def card(app, page):

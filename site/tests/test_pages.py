@@ -378,6 +378,15 @@ def test_a_table_can_be_sorted(visit):
     assert table.locator("tbody tr").evaluate_all(column) == values[::-1]
 
 
+def test_a_wide_plot_scrolls_on_a_phone(visit):
+    view = visit("en/05_why_it_works.html", width=390)
+    plot = view.locator("img[data-wide]").first
+    plot.evaluate("plot => { plot.closest('details').open = true; }")
+    assert plot.evaluate("plot => plot.offsetWidth") > 600
+    assert plot.evaluate("plot => plot.parentElement.clientWidth") < 390
+    assert plot.evaluate("plot => getComputedStyle(plot.parentElement).overflowX") == "auto"
+
+
 def test_the_text_of_a_figure_is_hidden_while_the_figure_is_folded(visit):
     view = visit("en/01_batch_norm_from_scratch.html")
     fold = view.locator(".cell:has(+ .figure-text) > details.hide").first
