@@ -212,7 +212,7 @@ def around(app, page, template, context, doctree):
         paths = {name: Path(app.srcdir, path) for path, name in app.builder.images.items()}
         picture = r'<img (?=[^>]*src="[^"]*_images/([^"]+)")'
         context["body"] = re.sub(
-            picture, lambda match: f"<img {size(paths.get(match[1]))}", context["body"]
+            picture, lambda match: f"<img {size(paths[match[1]])}", context["body"]
         )
         if page in {"results", "architectures", "benchmarks"}:
             context["body"] = f'<div class="sortable">{context["body"]}</div>'
@@ -244,12 +244,12 @@ def size(path):
     """Attributes of a picture: it loads when it comes into view, its place is kept until then, and a
     phone does not make small what is wide.
     """
-    lazy = 'loading="lazy" '
-    if path is None or path.suffix != ".png":
-        return lazy
-    width, height = struct.unpack(">II", path.read_bytes()[16:24])
-    wide = "data-wide " if width > 750 else ""
-    return f'{lazy}{wide}width="{width}" height="{height}" '
+    if path.suffix == ".png":
+        width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    else:
+        _, _, width, height = re.search(r'viewBox="([^"]+)"', path.read_text())[1].split()
+    wide = "data-wide " if int(width) > 750 else ""
+    return f'loading="lazy" {wide}width="{width}" height="{height}" '
 
 
 def card(app, page):

@@ -92,12 +92,12 @@ def learning_rates():
     yield "00_start_here", "impossible", far_too_much
     yield "00_start_here", "depends on the seed", plain, plain, times
     scratch = "01_batch_norm_from_scratch"
-    yield scratch, "you will write", times
+    yield scratch, "you will write", normalized, plain
     yield scratch, "## 8. LeNet", times
     yield scratch, "constant rate", plain, normalized
     yield scratch, "recorded in", len(rates)
     yield scratch, "neither works", plain, far_too_much
-    yield scratch, "your own layer: LeNet", normalized, times
+    yield scratch, "your own layer: LeNet", normalized, plain
     for kind in ("exercises", "solutions"):
         text = "constant rate of", plain, too_much, normalized, far_too_much
         yield f"{kind}/{scratch}", *text
