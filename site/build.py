@@ -50,14 +50,14 @@ RESULTS = {
     "en": (
         "# Recorded experiments",
         "Each table has one row for each setting: mean ± standard deviation over five seeds, in the last "
-        "recorded epoch. Where runs diverged, (3/5) says that three of five are left, – that none is; the "
-        "mean leaves the others out. The lessons say what each column is. Click on a heading to sort by "
+        "recorded epoch. Where runs diverged, “(3/5)” says that three of five are left, “–” that none is; the "
+        "mean is over those that are left (in the lessons a diverged run counts as guessing, 0.1). The lessons say what each column is. Click on a heading to sort by "
         "it. The complete table, with every seed and epoch, is in the file.",
     ),
     "zh": (
         "# 实验记录",
         "每张表中，一行是一种设置：五个随机种子在最后一个记录的迭代周期中的均值 ± 标准差。有的运行发散了："
-        "(3/5) 表示五次运行剩下三次，– 表示一次也没有剩下；均值不包括发散的运行。各列的含义见课文。点击表头可以排序。"
+        "“(3/5)”表示五次运行剩下三次，“–”表示一次也没有剩下；均值不包括发散的运行（课文中则按随机猜测的 0.1 计入）。各列的含义见课文。点击表头可以排序。"
         "包含每个种子、每个迭代周期的完整表格在文件里。",
     ),
 }
