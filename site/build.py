@@ -35,15 +35,19 @@ PARTS = {  # captions of the table of contents, and the pages under each
     "zh": ["三个想法", "理解", "进阶", "练习", "数字从哪里来", "教学与术语"],
 }
 LESSONS = [slice(0, 6), slice(6, 8), slice(8, None)]
-EXERCISES = {  # the heading of the list of exercises, and the first line of an exercise's page
+EXERCISES = {  # the heading of their list, what stands below it, the first line of a page, "solutions"
     "en": (
         "The exercises",
+        "Each has a page here. To answer them, download the notebook, or open it in Jupyter.",
         "*From [exercises {number}]({page}.ipynb), to [lesson {number}](../{page}.ipynb). "
         "In the notebook, run the first cell first.*",
+        "The solutions are folded below the questions.",
     ),
     "zh": (
         "练习",
+        "每道练习一页，可以在这里读题。做题时请下载笔记本，或者在 Jupyter 中打开。",
         "*选自[练习 {number}]({page}.ipynb)，对应[第 {number} 课](../{page}.ipynb)。在笔记本中做题时，先运行开头的单元格。*",
+        "解答折叠在题目下面。",
     ),
 }
 RESULTS = {
@@ -87,7 +91,7 @@ def copy_notebooks(language):
         shutil.copy(path, target)
 
 
-def write_exercises(path, target, listed, first_line):
+def write_exercises(path, target, listed, how, first_line, solutions):
     """A page with the beginning, the list of the exercises and the end; then a page for each exercise."""
     notebook = nbformat.read(path, as_version=4)
     frame, exercises = [], {}
@@ -99,12 +103,14 @@ def write_exercises(path, target, listed, first_line):
             around = exercises.setdefault(number, []) if number else frame
         if cell.cell_type == "code" and around is frame:
             cell.metadata.pop("tags", None)  # what several solutions use
+            if "summary(" in cell.source:
+                cell.metadata["tags"] = ["hide-output"]
         around.append(cell)
-    # The solutions are on the pages of the exercises.
-    frame[0].source = re.sub(r"\[([^]]+)\]\(\.\./solutions/[^)]+\)", r"\1", frame[0].source)
+    link = r"(Worked |参考)\[[^]]+\]\(\.\./solutions/[^)]+\)[.。]"
+    frame[0].source = re.sub(link, solutions, frame[0].source)
     first = next(i for i, cell in enumerate(frame) if cell.cell_type == "code")
     entries = "\n".join(exercises)
-    contents = f"## {listed}\n\n```{{toctree}}\n{entries}\n```"
+    contents = f"## {listed}\n\n{how}\n\n```{{toctree}}\n{entries}\n```"
     frame.insert(first + 1, nbformat.v4.new_markdown_cell(contents))
     notebook.cells = frame
     nbformat.write(notebook, target / path.name)
@@ -220,7 +226,7 @@ def architectures(language):
     path = SOURCE / language / "architectures.md"
     with (ROOT / "data" / "architectures.csv").open(encoding="utf-8") as file:
         _, *rows = csv.reader(file)
-    lines = [line([name, f"`{call}`", *others]) for name, call, *others in rows]
+    lines = [line([name, *others, f"`{call}`"]) for name, call, *others in rows]
     text = path.read_text(encoding="utf-8").replace("{rows}", "\n".join(lines))
     path.write_text(text, encoding="utf-8")
 

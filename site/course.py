@@ -81,6 +81,7 @@ def fold_predicted(cells):
         if cell.cell_type == "markdown":
             asked = re.search(r"\*\*(Predict|预测)\b", cell.source)
             ended = re.search(r"^(#|<details>)", cell.source, flags=re.MULTILINE)
+            ended = ended or "solution" in cell.metadata.get("tags", [])
             predicting = bool(asked) or (predicting and not ended)
             if re.match(r"\*(The figure:|图：)", cell.source):
                 text, _, after = cell.source.partition("\n\n")
@@ -109,11 +110,14 @@ def fold_solutions(cells, words):
         is_solution = "solution" in cell.metadata.get("tags", [])
         if is_solution and cell.source.startswith("> **"):  # "These are the worked solutions"
             continue
+        if cell.source.startswith("#") and cell.cell_type == "markdown":  # the next question
+            solved = False
         solved = solved or is_solution
         if solved and not is_solution and cell.get("outputs"):  # of the right answer
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
         if is_solution and not inside:
             yield html(f'<details class="solution"><summary>{words["solution"]}</summary>')
+            cell.source = re.sub(r"^\*\*(Solution\.|解答)\*\*：?\s*", "", cell.source)
         if inside and not is_solution:
             yield html("</details>")
         inside = is_solution

@@ -369,7 +369,7 @@ def test_an_idea_ends_with_a_sentence_unless_something_follows(page):
 
 def test_a_table_can_be_sorted(visit):
     view = visit("en/results.html")
-    table = view.locator("#depth table")
+    table = view.locator("section:has(> #depth) table")
     column = "rows => rows.map((row) => parseFloat(row.cells[3].textContent))"
     table.locator("th button").nth(3).click()
     values = table.locator("tbody tr").evaluate_all(column)
