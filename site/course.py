@@ -227,8 +227,8 @@ def around(app, page, template, context, doctree):
 
 
 def typeset(body):
-    """Keep a formula and its punctuation on one line; mark emphasis without Chinese characters, and
-    paragraphs that are emphasized as a whole; give the headings the anchors, where the search looks
+    """Keep a formula and its punctuation on one line; mark emphasis without Chinese characters, the
+    time that an exercise takes, and paragraphs that are emphasized as a whole; give the headings the anchors, where the search looks
     for them; let folds be called what they show.
     """
     body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
@@ -240,6 +240,7 @@ def typeset(body):
         r'<span class="together">\g<0></span>',
         body,
     )
+    body = re.sub(r"<p><em>(?=[^<]*(分钟|小时)[^<]*</em>)", '<p><em class="time">', body)
     body = re.sub(r"<em>(?=[^<\u4e00-\u9fff]*</em>)", '<em class="latin">', body)
     return re.sub(r"<p>(?=<em[^>]*>(?:(?!</?em|</p>).)*</em></p>)", '<p class="aside">', body)
 

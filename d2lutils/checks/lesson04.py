@@ -829,7 +829,7 @@ SHORT = [
         ),
         "b": (
             False,
-            "The bias is zero before training. And it is the one thing here that is not multiplied.",
+            "The bias is zero before training, so it adds nothing. And only convolutions are multiplied.",
         ),
         "c": (
             True,
