@@ -228,8 +228,8 @@ def around(app, page, template, context, doctree):
 
 def typeset(body):
     """Keep a formula and its punctuation on one line; mark emphasis without Chinese characters, the
-    time that an exercise takes, and paragraphs that are emphasized as a whole; give the headings the anchors, where the search looks
-    for them; let folds be called what they show.
+    time that an exercise takes, and paragraphs that are emphasized as a whole; give the headings the
+    anchors, where the search looks for them; let folds be called what they show.
     """
     body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     anchor = r'<section( id="[^"]+")>\s*((?:<span id="[^"]+"></span>\s*)*)<h([1-4])>'
