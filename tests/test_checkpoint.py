@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import d2lutils
 from d2lutils import checkpoint, fit, lenet, training
@@ -300,6 +301,7 @@ fit(small(), train, **(SETTINGS | {"num_epochs": 60}), resume=sys.argv[2])
 """
 
 
+@pytest.mark.timeout(300)  # three processes, one after the other
 def test_a_killed_process_goes_on(tmp_path):
     """SIGKILL at a moment that nobody chose, then on to the same end, in another process."""
 
@@ -310,6 +312,7 @@ def test_a_killed_process_goes_on(tmp_path):
     process = start("killed")
     while not list(tmp_path.glob("killed/epoch-*[0-9]")):
         assert process.poll() is None
+        time.sleep(0.01)
     process.kill()
     process.wait()
     assert not list(tmp_path.glob("killed/epoch-0060*")), "it was killed too late"
