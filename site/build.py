@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import slides
-from course import REPOSITORY, URL, address
+from course import REPOSITORY, URL, address, size
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, SITE = ROOT / "build" / "source", ROOT / "build" / "site"
@@ -130,17 +130,20 @@ def slug(anchor):
     return re.sub(r"[^\w-]", "", anchor).lower()
 
 
+def thumbnail(found):
+    """A picture of the map, with its height, and what it leads to."""
+    width, height = size(ROOT / "notebooks" / "figures" / f"{found[2]}.png")
+    height = round(300 * height / width)
+    return f'<a href="{found[2]}.html"><img loading="lazy" height="{height}" {found[1]}></a>'
+
+
 def front_page(language):
     """The README as the first page, and the table of contents."""
     text = (ROOT / README[language]).read_text(encoding="utf-8")
     text = re.sub(r"^.*\]\(README[.\w]*\).*\n", "", text, count=1)  # the switch leads there
     text = re.sub(r"\]\(notebooks/(zh/)?", "](./", text).replace('src="notebooks/', 'src="')
     text = text.replace("](./solutions/", "](./exercises/")
-    text = re.sub(
-        r"\[<img ([^>]+)>\]\(./(\w+)\.ipynb\)",
-        r'<a href="\2.html"><img loading="lazy" \1></a>',
-        text,
-    )
+    text = re.sub(r"\[<img (\w[^>]+)>\]\(./(\w+)\.ipynb\)", thumbnail, text)
     if REPOSITORY:  # who reads the site need not have it
         name = REPOSITORY.rpartition("/")[2]
         text = text.replace(
@@ -297,8 +300,7 @@ def build():
                 "-m",
                 "sphinx",
                 *options,
-                "-t",
-                language,
+                *("-d", ROOT / "build" / "doctrees" / language, "-t", language),
                 SOURCE / language,
                 SITE / language,
             ]
@@ -309,7 +311,8 @@ def build():
     for path in (ROOT / "site" / "root").glob("*.html"):
         text = path.read_text(encoding="utf-8").replace("{base}", urlsplit(URL).path)
         (SITE / path.name).write_text(text.replace("{url}", URL), encoding="utf-8")
-    succeeded = all([process.wait() == 0 for process in running])
+    if not all([process.wait() == 0 for process in running]):
+        return False
     for language, folder in NOTEBOOKS.items():
         target = SITE / language / "slides"
         target.mkdir()
@@ -320,7 +323,7 @@ def build():
     index()
     # Where MyST-NB keeps pictures meanwhile.
     shutil.rmtree(SITE / "jupyter_execute", ignore_errors=True)
-    return succeeded
+    return True
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ QUIET = [  # nothing of the browser's own goes out
 ]
 SETTLED = """async () => {
   if (!document.querySelector("script[src*=mathjax]")) return true;
-  while (!window.MathJax?.startup?.promise) await new Promise((done) => setTimeout(done, 20));
+  for (let i = 0; !window.MathJax?.startup?.promise; i += 1) {
+    if (i > 1500) throw new Error("MathJax did not come within 30 seconds");
+    await new Promise((done) => setTimeout(done, 20));
+  }
   await MathJax.startup.promise;
-  MathJax.startup.document.lazyTypesetAll?.();
-  await MathJax.startup.promise;
+  await MathJax.startup.document.lazyTypesetAll?.();
   return true;
 }"""  # every formula of the page is set
 

@@ -16,7 +16,6 @@ author = "The authors of the course"
 language = "zh_CN" if CHINESE else "en"
 
 extensions = ["myst_nb", "sphinx_copybutton", "course"]
-exclude_patterns = ["code/**", "solutions/**"]
 
 nb_execution_mode = "off"
 nb_custom_formats = {".ipynb": "course.read"}

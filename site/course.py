@@ -142,14 +142,13 @@ def describe(cell):
 
 def linked(source):
     """The links of a notebook to what is elsewhere on the site, or in the repository."""
-    named = r"((?:[Ee]xercise|练习) ?(\d+)\.(\d)[a-d]?)"
+    named = r"((?:[Ee]xercise|练习) ?(\d+)\.(\d+)[a-d]?)"
 
     def exercise(found):
         return f"[{found[1]}](/exercises/{int(found[2]):02}_{found[3]}.ipynb)"
 
     source = re.sub(rf"\[{named}\]\([^)]+\)", exercise, source)
     source = re.sub(rf"(?<!\[){named}", exercise, source)
-    source = re.sub(r"(?<=\]\()((?:\.\./)?)solutions/", r"\1exercises/", source)
     outward = r"(?<=\]\()(?:\.\./)+((?:d2lutils|data|benchmarks|tests|tools)/[^)#]+|README[\w.]*)"
     return re.sub(outward, lambda match: address(match[1]), source)
 
@@ -182,7 +181,7 @@ def files(app, page):
     if not (Path(app.srcdir) / f"{page}.ipynb").exists():
         return {}
     if page.startswith("exercises/"):
-        lesson = re.sub(r"\D*(\d\d)_.*", r"\1_*.ipynb", page)
+        lesson = re.sub(r"\D*(\d\d\w?)_.*", r"\1_*.ipynb", page)
         (blank,) = (ROOT / folder / "exercises").glob(lesson)
         return {
             words["blank"]: f"{folder}/exercises/{blank.name}",
@@ -216,7 +215,7 @@ def around(app, page, template, context, doctree):
         paths = {name: Path(app.srcdir, path) for path, name in app.builder.images.items()}
         picture = r'<img (?=[^>]*src="[^"]*_images/([^"]+)")'
         context["body"] = re.sub(
-            picture, lambda match: f"<img {size(paths[match[1]])}", context["body"]
+            picture, lambda match: f"<img {attributes(paths[match[1]])}", context["body"]
         )
         if page in {"results", "architectures", "benchmarks"}:
             context["body"] = f'<div class="sortable">{context["body"]}</div>'
@@ -246,29 +245,36 @@ def typeset(body):
 
 
 def size(path):
-    """Attributes of a picture: it loads when it comes into view, its place is kept until then, and a
-    phone does not make small what is wide.
-    """
+    """Width and height of a picture, PNG or SVG, in pixels."""
     if path.suffix == ".png":
-        width, height = struct.unpack(">II", path.read_bytes()[16:24])
-    else:
-        _, _, width, height = re.search(r'viewBox="([^"]+)"', path.read_text())[1].split()
-    wide = "data-wide " if int(width) > 750 else ""
+        return struct.unpack(">II", path.read_bytes()[16:24])
+    box = re.search(r'viewBox="([^"]+)"', path.read_text(encoding="utf-8"))[1].split()
+    return round(float(box[2])), round(float(box[3]))
+
+
+def attributes(path):
+    """Of a picture: it loads when it comes into view, its place is kept until then, and a phone does
+    not make small what is wide.
+    """
+    width, height = size(path)
+    wide = "data-wide " if width > 750 else ""
     return f'loading="lazy" {wide}width="{width}" height="{height}" '
 
 
 def card(app, page):
-    """The picture that stands for a page where somebody links to it."""
-    figure = f"figures/{page.rpartition('/')[2]}.png"
-    return (
-        f"_static/{figure if (ROOT / 'notebooks' / figure).exists() else 'figures/03_resnet.png'}"
+    """The address of the picture that stands for a page where somebody links to it."""
+    number = re.match(r"(?:exercises/)?(\d\d\w?)_", page)
+    pictures = sorted(
+        (ROOT / "notebooks" / "figures").glob(f"{number[1] if number else '03'}_*.png")
     )
+    name = pictures[0].name if pictures else "03_resnet.png"
+    return f"{URL}/{language_of(app)}/_static/figures/{name}"
 
 
 def first_sentence(doctree):
+    """The first text of a page; a line that is emphasized as a whole tells where the page belongs."""
     if doctree is None:
         return ""
-    """The first text of a page; a line that is emphasized as a whole tells where the page belongs."""
     paragraphs = [
         node.astext().replace("\n", " ")
         for node in doctree.findall(lambda node: node.tagname == "paragraph")

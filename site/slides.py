@@ -8,13 +8,13 @@ Everything is taken from the notebook, so the slides say what the course says.
 import base64
 import html
 import re
-import struct
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
+from course import size
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
@@ -279,12 +279,10 @@ def show(slide, folder, file):
         return MARKDOWN.render(slide.shown)
     name, alt = slide.shown
     if name.endswith(".svg"):
-        box = re.search(r'viewBox="0 0 (\d+) (\d+)"', (folder / name).read_text(encoding="utf-8"))
-        size, name = box.groups(), f"../{name}"
+        (wide, high), name = size(folder / name), f"../{name}"
     else:
         file.write_bytes(base64.b64decode(name))
-        size, name = struct.unpack(">II", file.read_bytes()[16:24]), file.name
-    wide, high = map(int, size)
+        (wide, high), name = size(file), file.name
     place = "below" if wide >= WIDE * high else "beside"
     place = f'class="{place}" width="{wide}" height="{high}"'
     return f'<img {place} loading="lazy" src="{name}" alt="{html.escape(alt)}">'

@@ -1,5 +1,6 @@
 """The Chinese notebooks: complete, up to date, and saying what the English ones say."""
 
+import csv
 import json
 import re
 import subprocess
@@ -33,6 +34,16 @@ def pairs(place):
     """The Markdown cells of a notebook, English and Chinese."""
     both = zip(english(place).cells, chinese(place).cells, strict=True)
     return [pair for pair in both if pair[0].cell_type == "markdown"]
+
+
+def test_the_chinese_texts_name_each_notebook_and_each_experiment():
+    readme = (ROOT / "README.zh.md").read_text(encoding="utf-8")
+    lessons = [place.name for place in PLACES if len(place.parts) == 1]
+    assert [name for name in lessons if f"](notebooks/zh/{name})" not in readme] == []
+    with (ROOT / "site/zh/results.csv").open(encoding="utf-8", newline="") as file:
+        named = {row["name"] for row in csv.DictReader(file)}
+    recorded = {path.stem for path in (ROOT / "data/results").glob("*.csv")}
+    assert named == {name for name in recorded if not name.endswith("_full")}
 
 
 # --- what a cell holds ---

@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 
 from .. import norm as course
 from ..nets import sequential
-from ..training import evaluate
+from ..training import evaluate, renew_statistics
 from . import running
 from .engine import EXACT, Wrong, described, exercise
 from .reference import float64, single
@@ -296,11 +296,10 @@ def diagnosed(trial, function):
     X, y = _classes(trial, 1700)
     train, test = (X[:1200], y[:1200]), (X[1200:], y[1200:])
     net, sound = _sound(trial, train, test)
-    best = evaluate(net, test)[1]
     cases = {
         "a sound net": (
             "neither",  # its moving averages are never quite right
-            _spoiled(trial, net, sound, test, _shifted, below=best - 0.006),
+            _a_little_off(trial, net, sound, train, test),
         ),
         "a net with the running means of other weights": (
             "stale",
@@ -404,6 +403,21 @@ def _spoiled(trial, net, sound, test, change, below=SPOILED):
         running.write(net, [change(*pair, size * shift) for pair, shift in zip(right, shifts)])
         size *= 1.15
     return _numbers(net)
+
+
+def _a_little_off(trial, net, sound, train, test):
+    """The numbers with statistics so little off that recalibrating gains something, but nothing that
+    counts.
+    """
+    _put(net, sound)
+    best = evaluate(net, test)[1]
+    while True:
+        numbers = _spoiled(trial, net, sound, test, _shifted, below=best - 0.006)
+        _put(net, numbers)
+        as_it_is = evaluate(net, test)[1]
+        renew_statistics(net, train, batch_size=30)
+        if 0.004 <= evaluate(net, test)[1] - as_it_is <= 0.03:
+            return numbers
 
 
 def _far_off(trial, net, sound, test):

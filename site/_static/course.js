@@ -48,15 +48,16 @@ document.addEventListener("click", ({ target }) => {
 const headings = () => [...document.querySelectorAll("article :is(h1, h2, h3)")];
 document.addEventListener("click", ({ target }) => {
   const link = target.closest("a.language");
-  if (!link) return;
+  if (!link || link.pathname.split("/").at(-1) !== location.pathname.split("/").at(-1)) return;
   const above = headings().filter((heading) => heading.getBoundingClientRect().top < 150).length;
-  sessionStorage.setItem("heading", above > 1 ? above - 1 : "");
+  sessionStorage.setItem("heading", JSON.stringify([link.pathname, above - 1]));
   link.search = location.search;
 });
 addEventListener("load", () => {
-  const index = sessionStorage.getItem("heading");
+  const [page, index] = JSON.parse(sessionStorage.getItem("heading") ?? "[]");
+  if (page !== location.pathname) return;
   sessionStorage.removeItem("heading");
-  if (index && !location.hash) headings()[index]?.scrollIntoView();
+  if (index > 0 && !location.hash) headings()[index]?.scrollIntoView();
 });
 
 // What is folded is printed too.

@@ -52,5 +52,5 @@ if (query) {
   const { found, nothing } = status.dataset;
   const pages = await Promise.all(results.slice(0, SHOWN).map((result) => result.data()));
   document.querySelector("ul.search").append(...pages.map(show));
-  status.textContent = results.length ? found.replace("{}", results.length) : nothing;
+  status.textContent = pages.length ? found.replace("{}", pages.length) : nothing;
 }

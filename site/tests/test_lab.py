@@ -1,5 +1,6 @@
 """The course in JupyterLab, as a learner uses it: run, watched, answered, stopped."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -58,9 +59,12 @@ def lab():
             except OSError:
                 assert server.poll() is None, (FOLDER / "log").read_text()
                 time.sleep(0.5)
+        else:
+            raise TimeoutError((FOLDER / "log").read_text())
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait(60)
 
 
