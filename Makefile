@@ -79,10 +79,10 @@ zh: $(READY)  ## bring notebooks/zh up to date with the English notebooks, and m
 site: site/.venv/.ready  ## build the site in both languages, into build/site
 	SITE_URL=$(SITE_URL) SITE_REPOSITORY=$(SITE_REPOSITORY) site/.venv/bin/python site/build.py
 
-pdf: site  ## the same, with a PDF of the whole course in each language (needs chromium)
+pdf: site  ## the same, with a PDF of the whole course in each language (needs chromium, libatomic1)
 	SITE_URL=$(SITE_URL) site/.venv/bin/python site/pdf.py
 
-browser: $(READY) site  ## try the site and the course in a browser (needs chromium)
+browser: $(READY) site  ## try the site and the course in a browser (needs chromium, libatomic1)
 	site/.venv/bin/pytest site/tests --confcutdir=site --rootdir=site --numprocesses=auto --dist=loadgroup
 
 bare:  ## try the README's commands and the Dockerfile on a bare Debian (needs root, debootstrap)

@@ -1,16 +1,12 @@
 """The browser that is installed."""
 
+import contextlib
 import os
 import shutil
 
-QUIET = [  # nothing of the browser's own goes out
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-]
+from playwright.sync_api import sync_playwright
+
+QUIET = ["--disable-gpu", "--disable-quic"]
 SETTLED = """async () => {
   if (!document.querySelector("script[src*=mathjax]")) return true;
   for (let i = 0; !window.MathJax?.startup?.promise; i += 1) {
@@ -23,10 +19,19 @@ SETTLED = """async () => {
 }"""  # every formula of the page is set
 
 
-def launch(playwright):
-    """Start Chromium (`CHROMIUM` names another program than those it looks for)."""
+@contextlib.contextmanager
+def started():
+    """Chromium (`CHROMIUM` names another program than those it looks for)."""
     programs = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
     program = next(filter(None, map(shutil.which, programs)), None)
     assert program, "no Chromium found: sudo apt install chromium"
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    return playwright.chromium.launch(executable_path=program, args=[*QUIET, *sandbox])
+    try:
+        playwright = sync_playwright().start()
+    except Exception as error:
+        raise RuntimeError("Playwright does not start: sudo apt install libatomic1") from error
+    try:
+        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
+        yield browser
+        browser.close()
+    finally:
+        playwright.stop()

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import chromium
-from playwright.sync_api import sync_playwright
 from pypdf import PdfReader, PdfWriter
 
 SITE = Path(__file__).resolve().parent.parent / "build" / "site"
@@ -45,7 +44,6 @@ def write(browser, language):
 
 
 if __name__ == "__main__":
-    with sync_playwright() as playwright:
-        browser = chromium.launch(playwright)
+    with chromium.started() as browser:
         for language in ("en", "zh"):
             write(browser, language)

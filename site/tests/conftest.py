@@ -7,7 +7,6 @@ from pathlib import Path
 
 import chromium
 import pytest
-from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "build" / "site"
@@ -15,10 +14,8 @@ SITE = ROOT / "build" / "site"
 
 @pytest.fixture(scope="session")
 def browser():
-    with sync_playwright() as playwright:
-        browser = chromium.launch(playwright)
+    with chromium.started() as browser:
         yield browser
-        browser.close()
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
