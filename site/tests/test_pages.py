@@ -437,3 +437,15 @@ def test_a_printed_page_shows_what_is_folded(visit):
     assert view.locator("article details[open]").count() == 0
     view.emulate_media(media="print")
     assert not view.locator(".bd-sidebar-primary").is_visible()
+
+
+def test_what_is_printed_is_whole(visit):
+    view = visit("en/exercises/05_1.html")
+    view.emulate_media(media="print")
+    view.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    fades = "part => getComputedStyle(part).animationName"
+    assert view.locator("details.hide > div").first.evaluate(fades) == "none"
+    view = visit("zh/results.html", width=673)  # A4 without its margins
+    view.emulate_media(media="print")
+    wide = "tables => tables.filter((table) => table.offsetWidth > innerWidth).length"
+    assert view.locator("table").evaluate_all(wide) == 0
