@@ -55,8 +55,8 @@ RESULTS = {
         "# Recorded experiments",
         "Each table has one row for each setting: mean ± standard deviation over five seeds, in the last "
         "recorded epoch. Where runs diverged, “(3/5)” says that three of five are left, “–” that none is; the "
-        "mean is over those that are left (in the lessons a diverged run counts as guessing, 0.1). The lessons say what each column is. Click on a heading to sort by "
-        "it. The complete table, with every seed and epoch, is in the file.",
+        "mean is over those that are left (in the lessons a diverged run counts as guessing, 0.1). The "
+        "lessons say what each column is. Click on a heading to sort by it. The complete table, with every seed and epoch, is in the file.",
     ),
     "zh": (
         "# 实验记录",

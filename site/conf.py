@@ -1,13 +1,12 @@
 """The site: one configuration for both languages (`-t zh` builds the Chinese one)."""
 
-import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from course import WORDS  # noqa: E402
+from course import URL, WORDS  # noqa: E402
 
 CHINESE = tags.has("zh")  # noqa: F821  Sphinx defines `tags`
 
@@ -28,7 +27,7 @@ myst_heading_anchors = 4
 
 html_theme = "pydata_sphinx_theme"
 html_title = project
-html_baseurl = f"{os.environ['SITE_URL'].rstrip('/')}/{'zh' if CHINESE else 'en'}/"
+html_baseurl = f"{URL}/{'zh' if CHINESE else 'en'}/"
 html_static_path = ["_static"]
 templates_path = ["_templates"]
 html_css_files = ["course.css"]

@@ -263,12 +263,10 @@ def attributes(path):
 
 def card(app, page):
     """The address of the picture that stands for a page where somebody links to it."""
-    number = re.match(r"(?:exercises/)?(\d\d\w?)_", page)
-    pictures = sorted(
-        (ROOT / "notebooks" / "figures").glob(f"{number[1] if number else '03'}_*.png")
-    )
-    name = pictures[0].name if pictures else "03_resnet.png"
-    return f"{URL}/{language_of(app)}/_static/figures/{name}"
+    found = re.match(r"(?:exercises/)?(\d\d\w?)_", page)
+    pattern = f"{found[1] if found else '03'}_*.png"
+    (picture,) = (ROOT / "notebooks" / "figures").glob(pattern)
+    return f"{URL}/{language_of(app)}/_static/figures/{picture.name}"
 
 
 def first_sentence(doctree):

@@ -1,15 +1,14 @@
 """One PDF of all pages in each language: build/site/en/course.pdf and /zh/course.pdf."""
 
 import io
-import os
 import re
 from pathlib import Path
 
 import chromium
+from course import URL
 from pypdf import PdfReader, PdfWriter
 
 SITE = Path(__file__).resolve().parent.parent / "build" / "site"
-URL = os.environ["SITE_URL"].rstrip("/")
 DRAWN = """async () => {
   document.querySelectorAll("img").forEach((image) => { image.loading = "eager"; });
   await Promise.all([...document.images].map((image) => image.decode()));
