@@ -503,7 +503,7 @@ class Trial:
                 hint = its_hint
                 break
         else:
-            if any(numpy.allclose(seen, expected.round(d), rtol=0, atol=1e-6) for d in range(1, 5)):
+            if any(_rounded(seen, expected, places) for places in range(1, 5)):
                 hint = "This looks rounded: give all digits, and round only what you print."
         place = numpy.unravel_index(numpy.abs(seen - expected).argmax(), seen.shape)
         where = f" at [{', '.join(str(int(i)) for i in place)}]" if place else ""
@@ -511,6 +511,13 @@ class Trial:
             where = f" for {names[place[-1]]}"
         known = "another number" if secret else digits(expected[place])
         raise Wrong(what, hint, f"{digits(seen[place])}{where}", known)
+
+
+def _rounded(seen, expected, places):
+    """A number in the middle may have been rounded up or down: float32 does not tell."""
+    unit = 0.1**places
+    near, whole = numpy.abs(seen - expected), numpy.abs(seen - seen.round(places))
+    return (near <= 0.5001 * unit + 1e-6).all() and (whole <= 1e-6).all()
 
 
 _READ = "What does the message complain about? Print the values in that line and their shapes."
