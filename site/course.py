@@ -1,5 +1,6 @@
 """What the site adds to MyST-NB: folds, links, the language switch, downloads, and the map of the site."""
 
+import csv
 import os
 import re
 import shutil
@@ -51,6 +52,8 @@ PAGES = {
     "data/results/README.md": "results",
     "benchmarks/RESULTS.md": "benchmarks",
 }
+with (ROOT / "site" / "zh" / "pictures.csv").open(encoding="utf-8", newline="") as file:
+    PICTURES = {row["english"]: row["chinese"] for row in csv.DictReader(file)}
 
 
 # --- a notebook as the site shows it ---
@@ -59,7 +62,7 @@ PAGES = {
 def read(text):
     """A notebook with folds, image texts and the site's links; the file itself stays as it is."""
     notebook = nbformat.reads(text, as_version=4)
-    chinese = any("english" in cell.metadata for cell in notebook.cells)
+    chinese = translate_pictures(notebook)
     fold_predicted(notebook.cells)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -68,6 +71,19 @@ def read(text):
             describe(cell)
     notebook.cells = list(fold_solutions(notebook.cells, WORDS["zh" if chinese else "en"]))
     return notebook
+
+
+def translate_pictures(notebook):
+    """The outputs are the same in both languages, the texts of their pictures too: these get others.
+
+    Returns whether the notebook is a Chinese one.
+    """
+    chinese = any("english" in cell.metadata for cell in notebook.cells)
+    for cell in notebook.cells if chinese else []:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data["text/plain"] = PICTURES[output.data["text/plain"]]
+    return chinese
 
 
 def fold_predicted(cells):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
-from course import size
+from course import size, translate_pictures
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
@@ -244,7 +244,9 @@ SLIDE = """<section class="{kind}" tabindex="-1">
 
 def write(path, target, lang):
     """Write the slides of a lesson."""
-    first, *others = slides(nbformat.read(path, as_version=4))
+    notebook = nbformat.read(path, as_version=4)
+    translate_pictures(notebook)
+    first, *others = slides(notebook)
     readme = README.with_suffix(".md" if lang == "en" else ".zh.md").read_text(encoding="utf-8")
     course, number = re.search("^# (.+)", readme, re.MULTILINE)[1], path.stem.partition("_")[0]
     title = first.title.removeprefix(f"{number} ")

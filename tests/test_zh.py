@@ -228,6 +228,20 @@ def test_the_terms_are_those_of_the_glossary(place):
     assert problems == [], told(place, problems)
 
 
+def test_each_picture_of_the_notebooks_has_a_chinese_text_that_says_the_same():
+    with (ROOT / "site/zh/pictures.csv").open(encoding="utf-8", newline="") as file:
+        texts = {row["english"]: row["chinese"] for row in csv.DictReader(file)}
+    outputs = (
+        o for place in PLACES for cell in english(place).cells for o in cell.get("outputs", [])
+    )
+    data = [output.get("data", {}) for output in outputs]
+    assert texts.keys() == {found["text/plain"] for found in data if "image/png" in found}
+    place = Path("pictures.csv")
+    for text, twin in texts.items():
+        problems = [*differences(text, twin, place), *typography(twin), *misnamed(text, twin)]
+        assert problems == [], f"{text} {twin}"
+
+
 def test_the_glossary_has_the_terms_of_the_chinese_book():
     forms = {form for _, forms, _ in GLOSSARY for form in forms}
     expected = {

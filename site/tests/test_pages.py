@@ -155,6 +155,9 @@ OVERFLOW = """() => {
   return document.documentElement.scrollWidth > innerWidth
     ? ["the page", ...wide.slice(-3).map((element) => element.outerHTML.slice(0, 120))] : [];
 }"""
+WIDE_FORMULAS = """() => [...window.MathJax?.startup.document.math ?? []]
+  .filter((item) => item.display && item.typesetRoot.scrollWidth > item.typesetRoot.clientWidth + 1)
+  .map((item) => item.math)"""
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
@@ -183,6 +186,7 @@ def test_a_page_can_be_read_wide_and_narrow_in_light_and_dark(page, visit):
     assert violations(view) == []
     view.set_viewport_size({"width": 390, "height": 844})
     assert view.evaluate(OVERFLOW) == []
+    assert view.evaluate(WIDE_FORMULAS) == [], "no line of a formula is wider than a phone"
     view.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
     view.wait_for_timeout(300)  # colours fade
     assert violations(view, ["color-contrast"]) == []
