@@ -108,9 +108,10 @@ TABLES = [
         f"{name}, 32x32, batch {BATCH}, several workers",
         f"One round is a job of two epochs of {images:,} images on this machine: one server, and the "
         f"workers. Images/s are those of all workers together in the second epoch; {BATCH} is the "
-        "batch of all together. ms are for one exchange of all gradients, with nothing to compute. Where the row says no more, there are as many threads in all as physical "
-        "cores, but at least one for each worker: on two cores, four workers have four. The scaling "
-        "efficiency, a row's images/s divided by the first row's, is one divided by the last column.",
+        "batch of all together. ms are for one exchange of all gradients, with nothing to compute. "
+        "Where the row says no more, there are as many threads in all as physical cores, but at "
+        "least one for each worker: on two cores, four workers have four. One divided by the last "
+        "column is the speed-up; that divided by the number of workers is the scaling efficiency.",
         {
             "one process, no store": Contender(job, (name,)),
             "one process, no store, one thread": Contender(job, (name, 0, 1)),
