@@ -758,7 +758,7 @@ def calibrated(trial, hypothesis_b, largest):
     }.items():
         X = trial.normal(number, 2, 4, 5)
         trial.tie(trial.build(lambda: net, like=X[:3]))
-        for place, factor in zip(places, (-6, 4)):
+        for place, factor in zip(places, (-12, 4)):
             X[place] = factor * X[place]
         Y = net[0](X)
         X = -X if Y.max() > -Y.min() else X  # so that the largest are negative: np.abs matters
