@@ -158,6 +158,9 @@ OVERFLOW = """() => {
 WIDE_FORMULAS = """() => [...window.MathJax?.startup.document.math ?? []]
   .filter((item) => item.display && item.typesetRoot.scrollWidth > item.typesetRoot.clientWidth + 1)
   .map((item) => item.math)"""
+UNREACHED = """() => [...document.querySelectorAll("a[href], button, summary, input, select")]
+  .filter((element) => element.tabIndex < 0 && element.checkVisibility())
+  .map((element) => element.outerHTML.slice(0, 120))"""
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
@@ -184,6 +187,7 @@ def test_a_page_can_be_read_wide_and_narrow_in_light_and_dark(page, visit):
         "() => document.querySelectorAll('details').forEach((fold) => { fold.open = true; })"
     )
     assert violations(view) == []
+    assert view.evaluate(UNREACHED) == [], "the keyboard reaches everything"
     view.set_viewport_size({"width": 390, "height": 844})
     assert view.evaluate(OVERFLOW) == []
     assert view.evaluate(WIDE_FORMULAS) == [], "no line of a formula is wider than a phone"
