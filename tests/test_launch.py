@@ -322,6 +322,8 @@ sys.exit(launch.main({arguments!r}))
 def command(*arguments, engine=ENGINE):
     """The command in a process and a session of its own."""
     code = DRIVER.format(engine=engine, arguments=list(map(str, arguments)))
+    # `nohup make test` hands down that a hang-up is ignored; the command must hear it.
+    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -329,6 +331,7 @@ def command(*arguments, engine=ENGINE):
         text=True,
         start_new_session=True,
     ) as process:
+        signal.signal(signal.SIGHUP, ours)
         try:
             yield process
         finally:
