@@ -111,7 +111,7 @@ TABLES = [
         "batch of all together. ms are for one exchange of all gradients, with nothing to compute. "
         "Where the row says no more, there are as many threads in all as physical cores, but at "
         "least one for each worker: on two cores, four workers have four. One divided by the last "
-        "column is the speed-up; that divided by the number of workers is the scaling efficiency.",
+        "column is the speed-up over one process on the same cores.",
         {
             "one process, no store": Contender(job, (name,)),
             "one process, no store, one thread": Contender(job, (name, 0, 1)),

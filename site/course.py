@@ -62,7 +62,8 @@ with (ROOT / "site" / "zh" / "pictures.csv").open(encoding="utf-8", newline="") 
 def read(text):
     """A notebook with folds, image texts and the site's links; the file itself stays as it is."""
     notebook = nbformat.reads(text, as_version=4)
-    chinese = translate_pictures(notebook)
+    chinese = is_chinese(notebook)
+    translate_pictures(notebook)
     fold_predicted(notebook.cells)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -73,17 +74,19 @@ def read(text):
     return notebook
 
 
-def translate_pictures(notebook):
-    """The outputs are the same in both languages, the texts of their pictures too: these get others.
+def is_chinese(notebook):
+    return any("english" in cell.metadata for cell in notebook.cells)
 
-    Returns whether the notebook is a Chinese one.
-    """
-    chinese = any("english" in cell.metadata for cell in notebook.cells)
-    for cell in notebook.cells if chinese else []:
-        for output in cell.get("outputs", []):
+
+def translate_pictures(notebook):
+    """Give each picture of a Chinese notebook its Chinese text: outputs are the same in both."""
+    if is_chinese(notebook):
+        for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
             if "image/png" in output.get("data", {}):
-                output.data["text/plain"] = PICTURES[output.data["text/plain"]]
-    return chinese
+                text = output.data["text/plain"]
+                if text not in PICTURES:
+                    raise ValueError(f"site/zh/pictures.csv has no Chinese for: {text}")
+                output.data["text/plain"] = PICTURES[text]
 
 
 def fold_predicted(cells):

@@ -27,11 +27,19 @@ SEED = int(os.environ.get("CHECK_SEED", "0"))
 NAMES = {n: found for lesson in check.LESSONS for n, found in check.exercises(lesson).items()}
 
 
+def rounds(number=ROUNDS):
+    """Other inputs each time, for answers that draw from the generators of everybody, too."""
+    for i in range(number):
+        d2lutils.seed_everything(SEED + i)
+        yield i
+
+
 @pytest.fixture(autouse=True)
 def a_failure_comes_back(monkeypatch, request):
     """What is fresh for a learner is the same at each run of a test, until the seed is another."""
     make = numpy.random.default_rng
     seeds = make([SEED, zlib.crc32(request.node.name.encode())])
+    d2lutils.seed_everything(SEED)
     monkeypatch.setattr(
         numpy.random,
         "default_rng",
@@ -87,7 +95,7 @@ def verdict(say, name, answers, word):
 @pytest.mark.parametrize("name, answers", each(RIGHT))
 def test_a_right_answer_is_accepted_in_the_same_words(say, name, answers):
     words = set()
-    for _ in range(ROUNDS + 1):  # fresh inputs each time
+    for _ in rounds(ROUNDS + 1):
         said = verdict(say, name, answers, ": right.")
         assert NAMES[name].state == "right", said
         assert "ok" in said and "failed" not in said
@@ -105,7 +113,7 @@ def test_a_right_choice_gets_the_reason_of_every_option(say, name):
 @pytest.mark.parametrize("name, wrong", each(WRONG))
 def test_a_wrong_answer_gets_the_hint_that_fits(say, name, wrong):
     answers, word = wrong
-    for _ in range(ROUNDS):
+    for _ in rounds():
         said = verdict(say, name, answers, word)
         assert NAMES[name].state == "not right yet", said
         assert "failed" in said
@@ -698,7 +706,7 @@ def test_what_comes_out_by_a_mistake_gets_its_hint(say, monkeypatch, name):
         equal(trial, what, seen, expected, hint, known, **more)
 
     monkeypatch.setattr(engine.Trial, "equal", feed_back)
-    for _ in range(ROUNDS):
+    for _ in rounds():
         rows.clear()
         say(NAMES[name], *RIGHT[name][0])
         assert NAMES[name].state == "right"

@@ -324,14 +324,17 @@ def command(*arguments, engine=ENGINE):
     code = DRIVER.format(engine=engine, arguments=list(map(str, arguments)))
     # `nohup make test` hands down that a hang-up is ignored; the command must hear it.
     ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
         signal.signal(signal.SIGHUP, ours)
+    with process:
         try:
             yield process
         finally:

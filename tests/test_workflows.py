@@ -43,6 +43,8 @@ def test_every_change_and_every_week_is_tested():
     assert {"bare", "upgrade", "test", "test-order"} <= set(weekly)
     texts = [commands(job) for job in WORKFLOWS["weekly"]["jobs"].values()]
     assert all(any(f"-m {mark}" in text for text in texts) for mark in ("registry", "faults"))
+    steps = [step for job in WORKFLOWS["weekly"]["jobs"].values() for step in job["steps"]]
+    assert any(int(step.get("env", {}).get("CHECK_ROUNDS", 0)) > 1 for step in steps)
 
 
 @each_job

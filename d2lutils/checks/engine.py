@@ -514,10 +514,11 @@ class Trial:
 
 
 def _rounded(seen, expected, places):
-    """A number in the middle may have been rounded up or down: float32 does not tell."""
-    unit = 0.1**places
-    near, whole = numpy.abs(seen - expected), numpy.abs(seen - seen.round(places))
-    return (near <= 0.5001 * unit + 1e-6).all() and (whole <= 1e-6).all()
+    """Whether `seen` is `expected` with so many decimals. A number in the middle may have gone up
+    or down: float32 does not tell."""
+    if (numpy.abs(seen - expected) > 0.5001 * 0.1**places + 1e-6).any():
+        return False
+    return numpy.allclose(seen, seen.round(places), rtol=0, atol=1e-6)
 
 
 _READ = "What does the message complain about? Print the values in that line and their shapes."

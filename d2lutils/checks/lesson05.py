@@ -503,6 +503,7 @@ def _standardized(trial, make, channels, in_channels, size):
     if in_channels > 1:
         per_pair = "Average over axis 1 as well: the inputs of a channel count together."
         kernels += [(per_pair, over((2, 3)))]
+    dY = dY * single(std.reshape(1, -1, 1, 1))  # or the gradient of one channel hides the others'
     x, g = float64(X), float64(dY)
     right = _convolved(x, centred / std)
     alone = trial.forward(block, X, hints=_MESSAGES)
