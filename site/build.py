@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import slides
-from course import REPOSITORY, URL, address, size
+from course import REPOSITORY, URL, address, chinese_texts, size
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, SITE = ROOT / "build" / "source", ROOT / "build" / "site"
@@ -199,8 +199,7 @@ def summary(path):
 def descriptions(language):
     """What each experiment compares."""
     if language == "zh":
-        with (ROOT / "site" / "zh" / "results.csv").open(encoding="utf-8", newline="") as file:
-            return {row["name"]: row["compares"] for row in csv.DictReader(file)}
+        return chinese_texts("results.csv")
     text = (ROOT / "data" / "results" / "README.md").read_text(encoding="utf-8")
     return dict(re.findall(r"^\| \[`(\w+)`\]\(\w+\.csv\) \| ([^|]+) \|", text, re.M))
 

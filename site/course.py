@@ -1,6 +1,7 @@
 """What the site adds to MyST-NB: folds, links, the language switch, downloads, and the map of the site."""
 
 import csv
+import functools
 import os
 import re
 import shutil
@@ -52,8 +53,6 @@ PAGES = {
     "data/results/README.md": "results",
     "benchmarks/RESULTS.md": "benchmarks",
 }
-with (ROOT / "site" / "zh" / "pictures.csv").open(encoding="utf-8", newline="") as file:
-    PICTURES = {row["english"]: row["chinese"] for row in csv.DictReader(file)}
 
 
 # --- a notebook as the site shows it ---
@@ -78,15 +77,26 @@ def is_chinese(notebook):
     return any("english" in cell.metadata for cell in notebook.cells)
 
 
+@functools.cache
+def chinese_texts(name):
+    """A table of two columns in site/zh: the Chinese texts by what they stand for."""
+    with (ROOT / "site" / "zh" / name).open(encoding="utf-8", newline="") as file:
+        _, *rows = csv.reader(file)
+    return dict(rows)
+
+
 def translate_pictures(notebook):
     """Give each picture of a Chinese notebook its Chinese text: outputs are the same in both."""
-    if is_chinese(notebook):
-        for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+    if not is_chinese(notebook):
+        return
+    texts = chinese_texts("pictures.csv")
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 text = output.data["text/plain"]
-                if text not in PICTURES:
+                if text not in texts:
                     raise ValueError(f"site/zh/pictures.csv has no Chinese for: {text}")
-                output.data["text/plain"] = PICTURES[text]
+                output.data["text/plain"] = texts[text]
 
 
 def fold_predicted(cells):

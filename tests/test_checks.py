@@ -31,7 +31,7 @@ def rounds(number=ROUNDS):
     """Other inputs each time, for answers that draw from the generators of everybody, too."""
     for i in range(number):
         d2lutils.seed_everything(SEED + i)
-        yield i
+        yield
 
 
 @pytest.fixture(autouse=True)

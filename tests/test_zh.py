@@ -36,14 +36,19 @@ def pairs(place):
     return [pair for pair in both if pair[0].cell_type == "markdown"]
 
 
+def table(name):
+    """The two columns of a table that the site reads."""
+    with (ROOT / "site/zh" / name).open(encoding="utf-8", newline="") as file:
+        _, *rows = csv.reader(file)
+    return dict(rows)
+
+
 def test_the_chinese_texts_name_each_notebook_and_each_experiment():
     readme = (ROOT / "README.zh.md").read_text(encoding="utf-8")
     lessons = [place.name for place in PLACES if len(place.parts) == 1]
     assert [name for name in lessons if f"](notebooks/zh/{name})" not in readme] == []
-    with (ROOT / "site/zh/results.csv").open(encoding="utf-8", newline="") as file:
-        named = {row["name"] for row in csv.DictReader(file)}
     recorded = {path.stem for path in (ROOT / "data/results").glob("*.csv")}
-    assert named == {name for name in recorded if not name.endswith("_full")}
+    assert table("results.csv").keys() == {name for name in recorded if not name.endswith("_full")}
 
 
 # --- what a cell holds ---
@@ -229,8 +234,7 @@ def test_the_terms_are_those_of_the_glossary(place):
 
 
 def test_each_picture_of_the_notebooks_has_a_chinese_text_that_says_the_same():
-    with (ROOT / "site/zh/pictures.csv").open(encoding="utf-8", newline="") as file:
-        texts = {row["english"]: row["chinese"] for row in csv.DictReader(file)}
+    texts = table("pictures.csv")
     outputs = (
         o for place in PLACES for cell in english(place).cells for o in cell.get("outputs", [])
     )
